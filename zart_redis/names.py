@@ -1,0 +1,88 @@
+"""Names, ids, the placeholders in them and patterns of them: what is allowed, checked before anything is written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from string import Formatter
+from typing import Any
+
+from zart_redis.errors import InvalidInput
+
+MAX_NAME_BYTES = 512
+
+
+def check_name(value: object, what: str) -> str:
+    """Return `value` if it can serve as a name or an id; `what` says which one it is.
+
+    Raises:
+        InvalidInput: it is not text, is empty, or is longer than 512 bytes as UTF-8.
+    """
+    if not isinstance(value, str):
+        raise InvalidInput(f"{what} must be text, not {type(value).__name__}")
+    if not value:
+        raise InvalidInput(f"{what} must not be empty")
+    try:
+        size = len(value) if value.isascii() else len(value.encode())
+    except UnicodeEncodeError:
+        raise InvalidInput(f"{what} holds characters that UTF-8 cannot encode") from None
+    if size > MAX_NAME_BYTES:
+        raise InvalidInput(f"{what} is {size} bytes long; at most {MAX_NAME_BYTES} are allowed")
+    return value
+
+
+def check_optional(value: object, what: str) -> None:
+    """As `check_name`, but None will do, too."""
+    if value is not None:
+        check_name(value, what)
+
+
+def placeholders(template: str, allowed: Collection[str], what: str) -> frozenset[str]:
+    """The parameters that `template` names, as "index" in "report-{index}".
+
+    Raises:
+        InvalidInput: a placeholder is malformed or names none of `allowed`.
+    """
+    try:
+        fields = [field for _, field, _, _ in Formatter().parse(template) if field is not None]
+    except ValueError as error:
+        raise InvalidInput(f"{what} {template!r} is malformed: {error}") from None
+    roots = frozenset(field.split(".")[0].split("[")[0] for field in fields)
+    unknown = sorted(roots - set(allowed))
+    if unknown:
+        known = ", ".join(sorted(allowed)) or "none"
+        raise InvalidInput(f"{what} {template!r} has the unknown placeholder {unknown[0]!r} (known: {known})")
+    return roots
+
+
+def render(template: str, values: Mapping[str, Any], what: str) -> str:
+    """`template` with its placeholders filled from `values`, checked as a name.
+
+    Raises:
+        InvalidInput: a placeholder cannot be filled, or the outcome is no valid name.
+    """
+    try:
+        name = template.format_map(values)
+    except (LookupError, AttributeError, ValueError, TypeError) as error:
+        raise InvalidInput(f"{what} {template!r} cannot be filled: {error}") from None
+    return check_name(name, what)
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether `name` matches a pattern in which `*` stands for any text and `?` for one character."""
+    return _regex(pattern).fullmatch(name) is not None
+
+
+@lru_cache(maxsize=1000)
+def _regex(pattern: str) -> re.Pattern[str]:
+    """What stands between two stars is looked for once, from left to right: no pattern makes it try again and again."""
+    first, *rest = [_piece(piece) for piece in pattern.split("*")]
+    if not rest:
+        return re.compile(first, re.DOTALL)
+    *middle, last = rest
+    return re.compile(f"{first}{''.join(f'(?>.*?{piece})' for piece in middle)}.*{last}", re.DOTALL)
+
+
+def _piece(text: str) -> str:
+    return "".join("." if letter == "?" else re.escape(letter) for letter in text)

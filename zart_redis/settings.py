@@ -1,0 +1,260 @@
+"""Settings: each declared once, with its default, what it accepts and where it may come from.
+
+Not here: what the settings do. A value is looked for among the arguments, then in the environment, then in
+``[tool.zart]`` of ``pyproject.toml`` in the current folder; the first one found counts.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from zart_redis.durations import to_ms
+from zart_redis.errors import ConfigurationError
+
+__all__ = ["REDIS_SCHEMES", "Settings", "redacted_url"]
+
+MAX_NAMESPACE = 128  # bytes: it begins every key
+MAX_PARTITIONS = 16_384  # a cluster has no more hash slots
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://", "redis+cluster://", "rediss+cluster://")
+
+Parse = Callable[[Any], Any]
+
+
+def redacted_url(url: str) -> str:
+    """The URL without its passwords, for logs, errors and reprs."""
+    url = re.sub(r"(?i)([?&](?:ssl_)?password=)[^&]*", r"\1***", url)
+    return re.sub(r"://([^:/?@]*):.*@", r"://\1:***@", url)  # up to the last @: one may stand in the password
+
+
+def _setting(
+    default: Any,
+    parse: Parse,
+    accepts: str,
+    *,
+    variable: str | None = None,
+    in_file: bool = True,
+    show: Callable[[Any], str] = repr,
+) -> Any:
+    """A field of ``Settings``.
+
+    ``parse`` takes what was given, text or typed, and raises ``ValueError`` or ``TypeError`` unless that is
+    what ``accepts`` says. ``show`` writes a value without what is secret in it.
+    """
+    how = {"parse": parse, "accepts": accepts, "variable": variable, "in_file": in_file, "show": show}
+    return field(default=default, metadata=how)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError
+    return value.strip()
+
+
+def _redis_url(value: Any) -> str:
+    if not _text(value).startswith(REDIS_SCHEMES):
+        raise ValueError
+    return _text(value)
+
+
+def _namespace(value: Any) -> str:
+    if not isinstance(value, str) or not 0 < len(value.encode()) <= MAX_NAMESPACE:
+        raise ValueError
+    if not value.isprintable() or set("{}") & set(value):
+        raise ValueError
+    return value
+
+
+def _whole(lowest: int, highest: int | None = None) -> Parse:
+    def parse(value: Any) -> int:
+        if not isinstance(value, str | int) or isinstance(value, bool):
+            raise TypeError
+        number = int(value)
+        if number < lowest or (highest is not None and number > highest):
+            raise ValueError
+        return number
+
+    return parse
+
+
+def _duration(lowest: int) -> Parse:
+    """Milliseconds; text that is a bare number counts seconds, as a number does."""
+
+    def parse(value: Any) -> int:
+        if isinstance(value, str) and re.fullmatch(r"\s*\d+(\.\d+)?\s*", value):
+            value = float(value)
+        ms = to_ms(value)
+        if ms < lowest:
+            raise ValueError
+        return ms
+
+    return parse
+
+
+def _flag(value: Any) -> bool:
+    words = {
+        "1": True,
+        "true": True,
+        "yes": True,
+        "on": True,
+        "0": False,
+        "false": False,
+        "no": False,
+        "off": False,
+    }
+    if isinstance(value, bool):
+        return value
+    try:
+        return words[_text(value).lower()]
+    except KeyError:
+        raise ValueError from None
+
+
+def _one_of(*words: str) -> Parse:
+    def parse(value: Any) -> str:
+        word = _text(value).lower()
+        if word not in words:
+            raise ValueError
+        return word
+
+    return parse
+
+
+def _ack(value: Any) -> str:
+    word = _text(value).lower()
+    if word not in ("memory", "fsync") and not re.fullmatch(r"replicas:[1-9][0-9]?", word):
+        raise ValueError
+    return word
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    parts = value.split(",") if isinstance(value, str) else list(value)
+    names = tuple(dict.fromkeys(map(_text, parts)))
+    if not names:
+        raise ValueError
+    return names
+
+
+def _secrets(value: Any) -> tuple[str, ...]:
+    return () if value in ("", [], ()) else _names(value)
+
+
+_A_DURATION = "a duration such as '250ms', '30s' or '7d', or a number of seconds"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Settings:
+    """What a worker, a client or a command was told. Durations are whole milliseconds."""
+
+    redis_url: str | None = _setting(
+        None,
+        _redis_url,
+        f"a URL that begins with one of {', '.join(REDIS_SCHEMES)}",
+        show=lambda url: repr(url and redacted_url(str(url))),
+    )
+    """None: the embedded server of the current folder."""
+
+    namespace: str = _setting(
+        "zart", _namespace, f"1 to {MAX_NAMESPACE} bytes of printable text without the braces {{}}"
+    )
+    partitions: int | None = _setting(None, _whole(1, MAX_PARTITIONS), f"a whole number from 1 to {MAX_PARTITIONS}")
+    """None: as many as the namespace was made with, or 1 if it is new."""
+
+    ack: str = _setting("memory", _ack, "memory, fsync, or replicas:N with N of at least 1")
+    """What a write must have reached before it is acknowledged: the memory of the server, its disk, or the memory of so
+    many replicas too. Paid once for each batch of transitions."""
+
+    max_payload: int = _setting(1024 * 1024, _whole(1), "a whole number of bytes, at least 1")
+    secrets: tuple[str, ...] = _setting(
+        (),
+        _secrets,
+        "one or more secrets, separated by commas",
+        variable="ZART_SECRET",
+        in_file=False,  # a file that is committed is no place for a secret
+        show=lambda secrets: f"<{len(secrets)} hidden>" if isinstance(secrets, tuple) else "<hidden>",
+    )
+    """The first one signs, all of them verify."""
+
+    lease: int = _setting(4_000, _duration(100), f"{_A_DURATION}, at least 100ms")
+    """How long a worker that has gone silent keeps its work."""
+
+    retention: int = _setting(7 * 24 * 3_600_000, _duration(1), f"{_A_DURATION}, more than zero")
+    """How long a finished execution can be looked at."""
+
+    max_deliveries: int = _setting(5, _whole(1), "a whole number, at least 1")
+    """How many workers a body may take down with it before it is failed."""
+
+    concurrency: int = _setting(100, _whole(1), "a whole number, at least 1")
+    """Bodies and steps that one process runs at a time."""
+
+    grace: int = _setting(30_000, _duration(0), _A_DURATION)
+    """How long running steps may take to end when the worker is told to stop."""
+
+    queues: tuple[str, ...] = _setting(("default",), _names, "one or more names, separated by commas or in a list")
+    app: str | None = _setting(None, _text, "the name of a module or package")
+    """The module that defines the handlers."""
+
+    allow_eviction: bool = _setting(False, _flag, "true or false")
+    """Work with a Redis that may delete unfinished work when its memory is full."""
+
+    log_level: str = _setting(
+        "info",
+        _one_of("debug", "info", "warning", "error", "critical"),
+        "one of debug, info, warning, error and critical",
+    )
+    log_format: str = _setting("auto", _one_of("auto", "json", "console"), "one of auto, json and console")
+    """auto: console where stderr is a terminal, else JSON."""
+
+    @classmethod
+    def load(cls, **arguments: Any) -> Self:
+        """The settings in force here and now; an argument of None counts as not given.
+
+        Raises ``ConfigurationError``, which tells where a bad value came from and what is accepted.
+        """
+        known = {each.name: each.metadata for each in fields(cls)}
+        if unknown := arguments.keys() - known.keys():
+            raise TypeError(f"there is no setting {', '.join(sorted(unknown))}")
+        in_file = _tool_table(Path("pyproject.toml"), {name for name, how in known.items() if how["in_file"]})
+        values = {}
+        for name, how in known.items():
+            variable = how["variable"] or f"ZART_{name.upper()}"
+            if arguments.get(name) is not None:
+                origin, given = f"argument {name}", arguments[name]
+            elif variable in os.environ:
+                origin, given = f"environment variable {variable}", os.environ[variable]
+            elif name in in_file:
+                origin, given = f"[tool.zart] {name} in pyproject.toml", in_file[name]
+            else:
+                continue
+            try:
+                values[name] = how["parse"](given)
+            except (ValueError, TypeError):
+                shown = how["show"](given)
+                raise ConfigurationError(f"{origin}: {shown} is not {how['accepts']}") from None
+        return cls(**values)
+
+    def __repr__(self) -> str:
+        shown = (f"{each.name}={each.metadata['show'](getattr(self, each.name))}" for each in fields(self))
+        return f"Settings({', '.join(shown)})"
+
+
+def _tool_table(path: Path, known: set[str]) -> Mapping[str, Any]:
+    """What ``[tool.zart]`` says, by the names of the fields; a key may be written with dashes."""
+    try:
+        table = tomllib.loads(path.read_text("utf-8")).get("tool", {}).get("zart", {})
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConfigurationError(f"{path.name} cannot be read: {error}") from None
+    if not isinstance(table, dict):
+        raise ConfigurationError(f"{path.name}: tool.zart is not a table")
+    found = {key.replace("-", "_"): value for key, value in table.items()}
+    if unknown := found.keys() - known:
+        raise ConfigurationError(
+            f"[tool.zart] in {path.name} has no setting {', '.join(sorted(unknown))}; "
+            f"it takes {', '.join(sorted(known))}"
+        )
+    return found
