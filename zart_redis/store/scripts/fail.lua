@@ -1,0 +1,15 @@
+--@include base insist stream timers fence execution child
+-- fail: running -> failed, for good.
+--
+-- ARGV    id, fence, error, retention ms
+-- answer  'failed' | 'fenced'
+-- emits   a message to those who wait for the execution
+local id, fence, err, retention = unpack(ARGV, 2)
+local x = read_execution(id)
+if x.fence ~= fence then
+  return 'fenced'
+end
+redis.call('HSET', P .. 'x:' .. id, 'error', err)
+drop_children(id, x)
+complete(id, x, 'failed', retention)
+return 'failed'

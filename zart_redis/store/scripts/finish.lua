@@ -1,0 +1,20 @@
+--@include base insist stream timers fence execution
+-- finish: the body has returned -> completed, or waiting for the scheduled steps it did not wait for.
+--
+-- ARGV    id, fence, scope, output, retention ms
+-- answer  'completed' | 'waiting' | 'fenced'
+-- emits   a message to those who wait for the execution
+local id, fence, scope, output, retention = unpack(ARGV, 2)
+local x = read_execution(id)
+if x.fence ~= fence then
+  return 'fenced'
+end
+redis.call('HSET', P .. 'x:' .. id, 'output', output)
+if redis.call('HLEN', P .. 'c:' .. id .. ':' .. scope) > 0 then
+  redis.call('HSET', P .. 'x:' .. id, 'finishing', retention)
+  forget_waits(id)
+  put_down(id, x)
+  return 'waiting'
+end
+complete(id, x, 'completed', retention)
+return 'completed'

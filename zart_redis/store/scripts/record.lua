@@ -1,0 +1,21 @@
+--@include base insist fence
+-- record: the result of a step that ran in place, or of a capture. Recorded is final.
+--
+-- ARGV    id, fence, scope, name, record
+-- answer  false        recorded
+--         the record   one stood there already: it is the result
+--         'fenced'
+local id, fence, scope, name, record = unpack(ARGV, 2)
+if not holds(id, fence) then
+  return 'fenced'
+end
+local key = P .. 'r:' .. id .. ':' .. scope
+local value = record .. stamp()
+if redis.call('HSETNX', key, name, value) == 0 then
+  local existing = redis.call('HGET', key, name)
+  if string.sub(existing, 1, 1) ~= 'a' then
+    return existing
+  end
+  redis.call('HSET', key, name, value)
+end
+return false

@@ -1,0 +1,19 @@
+--@include base
+-- rows: what is stored of one run, read at one moment.
+--
+-- ARGV    id, run
+-- answer  {events (flat), body, on_failure body}, of which the latter are
+--         {records (flat), scheduled steps that have not ended (name, failed attempts), log}
+local id, run = ARGV[2], ARGV[3]
+
+local function rows(scope)
+  local suffix = id .. ':' .. scope
+  local children = {}
+  local packed = redis.call('HGETALL', P .. 'c:' .. suffix)
+  for i = 1, #packed, 2 do
+    children[i], children[i + 1] = packed[i], cmsgpack.unpack(packed[i + 1])[4]
+  end
+  return { redis.call('HGETALL', P .. 'r:' .. suffix), children, redis.call('LRANGE', P .. 'a:' .. suffix, 0, -1) }
+end
+
+return { redis.call('HGETALL', P .. 'e:' .. id .. ':' .. run), rows(run), rows(run .. 'f') }

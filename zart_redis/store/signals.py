@@ -1,0 +1,152 @@
+"""Being told: one subscriber connection of a process, and who in the process wants to hear which channel.
+
+A message is a hint. Whatever matters is in the keys, so after a gap in the connection every listener is called with
+None: "something may have been said, look for yourself".
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from contextvars import Context
+from typing import Any
+
+from redis import exceptions
+from redis.asyncio.client import PubSub
+
+from zart_redis.logs import get_logger
+from zart_redis.store.connections import Backoff, Connections
+
+log = get_logger()
+
+Listener = Callable[[bytes | None], None]
+
+SILENCE_SECONDS = 10.0
+"""After this long without a message the connection is asked whether it still lives, and given as long to answer."""
+
+
+class Signals:
+    """Use as `async with Signals(...)`; `listen` then adds listeners. In a cluster every node hears every message."""
+
+    def __init__(self, connections: Connections, key: str) -> None:
+        self._connections = connections
+        self._key = key
+        self._listeners: dict[str, set[Listener]] = {}
+        self._confirmed: dict[str, asyncio.Event] = {}
+        self._pubsub: PubSub | None = None
+        self._wanted = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+
+    @asynccontextmanager
+    async def listen(self, channel: str, listener: Listener) -> AsyncIterator[None]:
+        """Calls `listener` with each message, from the moment the block is entered. It must not block."""
+        await self._add(channel, listener)
+        try:
+            yield
+        finally:
+            await self._remove(channel, listener)
+
+    async def _add(self, channel: str, listener: Listener) -> None:
+        listeners = self._listeners.setdefault(channel, set())
+        listeners.add(listener)
+        confirmed = self._confirmed.setdefault(channel, asyncio.Event())
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run(), context=Context())
+        if len(listeners) == 1:
+            self._wanted.set()
+            await self._tell(lambda pubsub: pubsub.subscribe(channel))
+        try:
+            await confirmed.wait()
+        except BaseException:
+            await self._remove(channel, listener)
+            raise
+
+    async def _remove(self, channel: str, listener: Listener) -> None:
+        listeners = self._listeners.get(channel, set())
+        listeners.discard(listener)
+        if not listeners and self._listeners.pop(channel, None) is not None:
+            del self._confirmed[channel]
+            await self._tell(lambda pubsub: pubsub.unsubscribe(channel))
+
+    async def _tell(self, command: Callable[[PubSub], Any]) -> None:
+        """A failure here is seen by the reader too, which connects anew and subscribes to all that is wanted."""
+        if self._pubsub is not None:
+            try:
+                await command(self._pubsub)
+            except exceptions.RedisError as error:
+                log.debug("subscription not sent", error=str(error))
+
+    async def _run(self) -> None:
+        backoff = Backoff()
+        while True:
+            await self._wanted.wait()
+            try:
+                await self._read(backoff)
+            except Exception as error:
+                log.warning("lost the connection that listens to Redis; connecting anew", error=str(error))
+                await self._connections.relocate(error)
+            finally:
+                await self._hang_up()
+            await backoff.wait()
+
+    async def _hang_up(self) -> None:
+        for confirmed in self._confirmed.values():
+            confirmed.clear()
+        if self._pubsub is not None:
+            pubsub: Any = self._pubsub  # Any: redis-py leaves aclose untyped
+            self._pubsub = None
+            await pubsub.aclose()
+
+    async def _read(self, backoff: Backoff) -> None:
+        pubsub = self._connections.pubsub(self._key)
+        channels = list(self._listeners)
+        if not channels:
+            self._wanted.clear()
+            return
+        await pubsub.subscribe(*channels)
+        self._pubsub = pubsub
+        for channel in self._listeners.keys() - set(channels):
+            await pubsub.subscribe(channel)
+        self._announce_gap()
+        asked = False
+        while True:
+            message: dict[str, Any] | None = await pubsub.get_message(timeout=SILENCE_SECONDS)
+            if message is None:
+                if asked:
+                    raise exceptions.TimeoutError("the subscriber connection is silent")
+                await pubsub.ping()
+                asked = True
+                continue
+            asked = False
+            backoff.reset()
+            self._dispatch(message)
+
+    def _announce_gap(self) -> None:
+        for listeners in self._listeners.values():
+            for listener in list(listeners):
+                _call(listener, None)
+
+    def _dispatch(self, message: dict[str, Any]) -> None:
+        if message["channel"] is None:
+            return
+        channel = message["channel"].decode(errors="replace")
+        if message["type"] == "subscribe" and channel in self._confirmed:
+            self._confirmed[channel].set()
+        elif message["type"] == "message":
+            for listener in list(self._listeners.get(channel, ())):
+                _call(listener, message["data"])
+
+
+def _call(listener: Listener, message: bytes | None) -> None:
+    """A listener that fails, on whatever a stranger has published, takes no message from the others."""
+    try:
+        listener(message)
+    except Exception:
+        log.exception("a message could not be understood")
