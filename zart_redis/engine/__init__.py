@@ -1,0 +1,1 @@
+"""Runs bodies: replay, steps in place, parking, retries, failure handling. Knows no Redis: see `ports`."""

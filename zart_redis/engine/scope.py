@@ -1,0 +1,42 @@
+"""The context variable by which code finds what it runs in: a body's `Execution`, or one attempt of a step."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from zart_redis.errors import NestedStepError, NoExecutionContext
+from zart_redis.model import ExecutionInfo
+
+if TYPE_CHECKING:
+    from zart_redis.engine.execution import Execution
+
+current: ContextVar[Execution | ExecutionInfo | None] = ContextVar("zart_execution", default=None)
+"""In a body its `Execution`; in a step, or in what `capture` calls, only the `ExecutionInfo`."""
+
+
+def current_execution() -> Execution:
+    """The execution whose body calls.
+
+    Raises:
+        NoExecutionContext: nothing durable runs here.
+        NestedStepError: a step runs here, which cannot record anything of its own.
+    """
+    scope = current.get()
+    if scope is None:
+        raise NoExecutionContext
+    if isinstance(scope, ExecutionInfo):
+        raise NestedStepError
+    return scope
+
+
+def current_info() -> ExecutionInfo:
+    """What is known of the execution, in a body and in a step.
+
+    Raises:
+        NoExecutionContext: nothing durable runs here.
+    """
+    scope = current.get()
+    if scope is None:
+        raise NoExecutionContext
+    return scope if isinstance(scope, ExecutionInfo) else scope.info
