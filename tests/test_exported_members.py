@@ -1,0 +1,88 @@
+"""The public surface, frozen: what is added or taken away here is added to or taken from users."""
+
+import inspect
+from typing import Any
+
+import pytest
+
+import zart_redis as zart
+from zart_redis import api
+
+PUBLIC = """
+AttemptDetail BusinessErr Cancelled ConfigurationError DeadlineExceeded DuplicateStepName DurableExecution
+DurableHandler DurableScheduler Err EventClient EventDelivery ExecutionAlreadyExists ExecutionDeadlineExceeded
+ExecutionFailed ExecutionFinished ExecutionInfo ExecutionNotFound ExecutionPage ExecutionRecord ExecutionStatus
+ExecutionTimeout Failure HandlerCrashed HandlerError InvalidInput MaxRetriesExhausted NestedStepError
+NoExecutionContext Ok PauseRule PayloadTooLarge RedisUnavailable RemoteError ReplayMismatch RerunReport
+RetriesExhausted RetryConfig RetryExhausted RunDetail RunSummary SchedulerError SerializationError Settings
+StartRequest Stats StepBusinessError StepCall StepDetail StepError StepFailed StepFailure StepFunction
+StepHandle StepStatus TaskError TimedOut UnknownTask UntrustedPayload WaitTimedOut Worker WorkerInfo ZartErr ZartError
+ZartStep ZartStepError capture context now require schedule sleep sleep_until step step_or step_or_else wait
+wait_for_event zart_durable zart_step
+"""
+
+SIGNATURES = {
+    "require": "(step)",
+    "step": "(step)",
+    "step_or": "(step, default)",
+    "step_or_else": "(step, f)",
+    "schedule": "(step)",
+    "wait": "(handles)",
+    "sleep": "(name, duration)",
+    "sleep_until": "(name, when)",
+    "wait_for_event": "(name, timeout, *, type)",
+    "capture": "(name, f, *, type)",
+    "now": "(name)",
+    "context": "()",
+    "zart_step": "(name, *, retry, timeout, timeout_scope, raises)",
+    "zart_durable": "(name, *, timeout, on_failure, retry, queue, retention)",
+    "DurableScheduler.start": "(self, execution_id, task_name, data, *, queue, delay)",
+    "DurableScheduler.start_for": "(self, handler, execution_id, data, *, queue, delay)",
+    "DurableScheduler.start_many": "(self, requests)",
+    "DurableScheduler.status": "(self, execution_id)",
+    "DurableScheduler.wait": "(self, execution_id, timeout)",
+    "DurableScheduler.wait_completion": "(self, execution_id, timeout, *, type)",
+    "DurableScheduler.wait_for": "(self, handler, execution_id, timeout)",
+    "DurableScheduler.start_and_wait_for": "(self, handler, execution_id, data, timeout)",
+    "DurableScheduler.cancel": "(self, execution_id)",
+    "DurableScheduler.offer_event": "(self, execution_id, name, payload)",
+    "DurableScheduler.list_executions": "(self, *, status, task_name, queue, limit, cursor, order)",
+    "DurableScheduler.stats": "(self)",
+}
+
+
+def parameters(signature: str) -> list[str]:
+    return [name for name in signature.strip("()").split(", ") if name]
+
+
+def bare(signature: inspect.Signature) -> str:
+    """Names and kinds only."""
+    bare = [p.replace(annotation=p.empty, default=p.empty) for p in signature.parameters.values()]
+    return str(signature.replace(parameters=bare, return_annotation=signature.empty))
+
+
+def test_what_is_exported() -> None:
+    assert sorted(zart.__all__) == PUBLIC.split()
+    assert [name for name in zart.__all__ if not hasattr(zart, name)] == []
+
+
+@pytest.mark.parametrize("path", SIGNATURES)
+def test_how_it_is_called(path: str) -> None:
+    """A keyword may be added; what there is neither goes nor moves."""
+    target: Any = zart
+    for name in path.split("."):
+        target = getattr(target, name)
+    found = parameters(bare(inspect.signature(target)))
+    assert [name for name in found if name in parameters(SIGNATURES[path])] == parameters(SIGNATURES[path])
+    added = [name for name in found if name not in parameters(SIGNATURES[path])]
+    assert all(inspect.signature(target).parameters[name].kind is inspect.Parameter.KEYWORD_ONLY for name in added)
+
+
+def test_every_free_function_is_exported() -> None:
+    assert set(api.__all__) <= set(zart.__all__)
+
+
+def test_every_error_is_a_zart_error() -> None:
+    errors = [value for value in vars(zart).values() if isinstance(value, type) and issubclass(value, Exception)]
+    assert len(errors) > 25
+    assert [error for error in errors if not issubclass(error, zart.ZartError)] == []

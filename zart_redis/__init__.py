@@ -1,0 +1,95 @@
+"""Durable execution for Python on Redis: `import zart_redis as zart`."""
+
+from zart_redis.api import (
+    capture,
+    context,
+    now,
+    require,
+    schedule,
+    sleep,
+    sleep_until,
+    step,
+    step_or,
+    step_or_else,
+    wait,
+    wait_for_event,
+)
+from zart_redis.client.admin import RerunReport
+from zart_redis.client.connection import EventClient
+from zart_redis.client.history import AttemptDetail, RunDetail, RunSummary, StepDetail, StepStatus
+from zart_redis.client.scheduler import DurableScheduler, ExecutionPage, StartRequest, Stats
+from zart_redis.engine.execution import StepHandle
+from zart_redis.errors import (
+    Cancelled,
+    ConfigurationError,
+    DeadlineExceeded,
+    DuplicateStepName,
+    ExecutionAlreadyExists,
+    ExecutionFailed,
+    ExecutionFinished,
+    ExecutionNotFound,
+    ExecutionTimeout,
+    HandlerCrashed,
+    InvalidInput,
+    MaxRetriesExhausted,
+    NestedStepError,
+    NoExecutionContext,
+    PayloadTooLarge,
+    RedisUnavailable,
+    RemoteError,
+    ReplayMismatch,
+    RetryExhausted,
+    SchedulerError,
+    SerializationError,
+    StepBusinessError,
+    StepError,
+    StepFailed,
+    TaskError,
+    TimedOut,
+    UnknownTask,
+    UntrustedPayload,
+    WaitTimedOut,
+    ZartError,
+    ZartStepError,
+)
+from zart_redis.handlers import DurableExecution, DurableHandler, zart_durable
+from zart_redis.model import EventDelivery, ExecutionInfo, ExecutionRecord, ExecutionStatus, PauseRule, WorkerInfo
+from zart_redis.outcomes import (
+    BusinessErr,
+    Err,
+    ExecutionDeadlineExceeded,
+    Failure,
+    HandlerError,
+    Ok,
+    RetriesExhausted,
+    StepFailure,
+    ZartErr,
+)
+from zart_redis.retry import RetryConfig
+from zart_redis.settings import Settings
+from zart_redis.steps import StepCall, StepFunction, ZartStep, zart_step
+from zart_redis.worker.worker import Worker
+
+__all__ = [
+    # declare
+    "zart_durable", "zart_step", "DurableExecution", "DurableHandler", "ZartStep", "StepCall", "StepFunction",
+    "RetryConfig",
+    # in a body
+    "require", "step", "step_or", "step_or_else", "schedule", "wait", "sleep", "sleep_until", "wait_for_event",
+    "capture", "now", "context", "ExecutionInfo", "StepHandle",
+    # outcomes
+    "Ok", "BusinessErr", "ZartErr", "Err",
+    "Failure", "StepFailure", "ExecutionDeadlineExceeded", "RetriesExhausted", "HandlerError",
+    # run and manage
+    "Worker", "DurableScheduler", "EventClient", "EventDelivery", "ExecutionPage", "ExecutionRecord",
+    "ExecutionStatus", "Settings", "StartRequest", "Stats",
+    "AttemptDetail", "PauseRule", "RerunReport", "RunDetail", "RunSummary", "StepDetail", "StepStatus",
+    "WorkerInfo",
+    # errors
+    "ZartError", "NoExecutionContext", "NestedStepError", "DuplicateStepName", "ReplayMismatch",
+    "SerializationError", "UntrustedPayload", "ConfigurationError", "RedisUnavailable", "InvalidInput",
+    "PayloadTooLarge", "RemoteError", "StepError", "StepBusinessError", "ZartStepError", "RetryExhausted", "TimedOut",
+    "DeadlineExceeded", "TaskError", "StepFailed", "MaxRetriesExhausted", "ExecutionTimeout", "Cancelled",
+    "HandlerCrashed", "SchedulerError", "ExecutionAlreadyExists", "ExecutionNotFound", "ExecutionFinished",
+    "ExecutionFailed", "WaitTimedOut", "UnknownTask",
+]  # fmt: skip

@@ -1,0 +1,217 @@
+"""The free functions: what a body calls. Each finds its execution through a context variable.
+
+Every function that records anything raises `NoExecutionContext` outside a body and `NestedStepError` inside a step.
+A name is a key: using one twice in a pass raises `DuplicateStepName`, and meeting one that another kind of call
+recorded raises `ReplayMismatch`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
+from typing import Any, Protocol, overload
+
+from typing_extensions import TypeVar
+
+from zart_redis.codec import codec_for, resolve_hints
+from zart_redis.durations import Duration, to_ms
+from zart_redis.engine.execution import StepHandle
+from zart_redis.engine.scope import current_execution, current_info
+from zart_redis.errors import InvalidInput, StepBusinessError, StepFailed
+from zart_redis.model import ExecutionInfo
+from zart_redis.outcomes import BusinessErr, E_co, Err, Ok, T_co, ZartErr
+from zart_redis.registry import Call, define_step
+from zart_redis.retry import RetryConfig
+
+T = TypeVar("T")
+D = TypeVar("D")
+E = TypeVar("E", bound=Exception)
+
+
+class Step(Protocol[T_co, E_co]):
+    """A step with its arguments: a `StepCall` or a `ZartStep`."""
+
+    def __zart_call__(self) -> Call[T_co, E_co]: ...
+
+
+def _call_of(step: object) -> Call[Any, Any]:
+    make: Any = getattr(step, "__zart_call__", None)
+    if make is None or isinstance(step, type):
+        raise InvalidInput(f"{step!r} is no call of a step: pass one such as charge_card(account, cents)")
+    call: Call[Any, Any] = make()
+    return call
+
+
+async def step(step: Step[T, E]) -> Ok[T] | BusinessErr[E] | ZartErr:
+    """How the step ended; never raises for the step's own failure.
+
+    Example:
+        >>> match await zart.step(charge_card(account, cents)):
+        ...     case Ok(charge): ...
+        ...     case BusinessErr(error): ...
+        ...     case ZartErr(error): ...
+    """
+    return await current_execution().run(_call_of(step))
+
+
+async def require(step: Step[T, Any]) -> T:
+    """The value of a step; the same as awaiting it.
+
+    Raises:
+        StepFailed: the step failed; its own error is the `__cause__`.
+    """
+    call = _call_of(step)
+    match await current_execution().run(call):
+        case Ok(value):
+            return typing.cast(T, value)
+        case BusinessErr(error):
+            failed = StepFailed(call.name, StepBusinessError(call.name, error))
+        case ZartErr(error):
+            failed = StepFailed(call.name, error)
+    raise failed
+
+
+async def step_or(step: Step[T, Any], default: D) -> T | D:
+    """The value of a step, or `default` if it failed, for whatever reason."""
+    match await current_execution().run(_call_of(step)):
+        case Ok(value):
+            return typing.cast(T, value)
+        case _:
+            return default
+
+
+@overload
+async def step_or_else(step: Step[T, E], f: Callable[[E], Awaitable[D]]) -> T | D: ...
+@overload
+async def step_or_else(step: Step[T, E], f: Callable[[E], D]) -> T | D: ...
+async def step_or_else(step: Step[Any, Any], f: Callable[[Any], Any]) -> Any:
+    """The value of a step, or `f(error)` if its own code raised. `f` may be async.
+
+    Raises:
+        ZartStepError: the framework failed the step: its attempts or its time are spent.
+    """
+    match await current_execution().run(_call_of(step)):
+        case Ok(value):
+            return value
+        case BusinessErr(error):
+            made = f(error)
+            return await made if inspect.isawaitable(made) else made
+        case ZartErr(error):
+            raise error
+
+
+@overload
+def schedule(step: Step[T, Any]) -> StepHandle[T]: ...
+@overload
+def schedule(step: Callable[[], Awaitable[T]]) -> StepHandle[T]: ...
+@overload
+def schedule(step: Callable[[], T]) -> StepHandle[T]: ...
+def schedule(step: Any) -> StepHandle[Any]:
+    """Register a step for any worker of the execution's queue, and go on without waiting for it.
+
+    An ad-hoc callable without arguments (a lambda, a closure) is accepted where ZART_SECRET is set; its name is the
+    function's.
+
+    Raises:
+        UntrustedPayload: an ad-hoc callable, and there is no secret to sign it with.
+    """
+    is_bare = callable(step) and not isinstance(step, type) and not hasattr(step, "__zart_call__")
+    call = _adhoc_call(step) if is_bare else _call_of(step)
+    return current_execution().schedule(call)
+
+
+def _adhoc_call(fn: Callable[[], Any]) -> Call[Any, Any]:
+    name = getattr(fn, "__name__", type(fn).__name__)
+    return Call(define_step(name, fn, RetryConfig.none(), is_adhoc=True), name, (), {})
+
+
+async def wait(handles: Iterable[StepHandle[T]]) -> list[Ok[T] | Err]:
+    """The results of scheduled steps, in the order of the handles. A failing step cancels nothing.
+
+    Example:
+        >>> results = await zart.wait([zart.schedule(check(s)) for s in services])
+        >>> reports = [result.unwrap() for result in results if result.is_ok()]
+    """
+    return await current_execution().wait(handles)
+
+
+async def sleep(name: str, duration: Duration) -> None:
+    """Sleep, durably, without a worker being occupied. What was fixed at the first call stands at each replay."""
+    await current_execution().sleep(name, str(to_ms(duration)))
+
+
+async def sleep_until(name: str, when: datetime) -> None:
+    """Sleep until a moment, which must be an aware datetime.
+
+    Raises:
+        InvalidInput: `when` has no timezone.
+    """
+    if when.tzinfo is None or when.utcoffset() is None:
+        raise InvalidInput("sleep_until takes an aware datetime, such as datetime.now(UTC) + timedelta(hours=1)")
+    await current_execution().sleep(name, f"@{round(when.timestamp() * 1000)}")
+
+
+@overload
+async def wait_for_event(name: str, timeout: Duration | None = None) -> Any: ...
+@overload
+async def wait_for_event(name: str, timeout: Duration | None = None, *, type: type[T]) -> T: ...
+@overload
+async def wait_for_event(name: str, timeout: Duration | None = None, *, type: Any) -> Any: ...
+async def wait_for_event(name: str, timeout: Duration | None = None, *, type: Any = Any) -> Any:
+    """The payload of an event; one offered before the wait counts.
+
+    Raises:
+        DeadlineExceeded: the timeout, fixed at the first call, has passed.
+        SerializationError: the payload is no `type`.
+    """
+    argument = "" if timeout is None else str(to_ms(timeout, what="timeout"))
+    return await current_execution().wait_for_event(name, argument, codec_for(type))
+
+
+@overload
+async def capture(name: str, f: Callable[[], Awaitable[T]], *, type: Any = None) -> T: ...
+@overload
+async def capture(name: str, f: Callable[[], T], *, type: Any = None) -> T: ...
+async def capture(name: str, f: Callable[[], Any], *, type: Any = None) -> Any:
+    """Call `f` once; its value is recorded, and returned at each replay. For what is not the same every time.
+
+    `type` is what the value is read back as; by default what `f` is annotated to return.
+
+    Example:
+        >>> token = await zart.capture("token", lambda: secrets.token_hex(8))
+    """
+    annotated = resolve_hints(f).get("return") if type is None and hasattr(f, "__annotations__") else type
+    return await current_execution().capture(name, f, codec_for(annotated))
+
+
+async def now(name: str) -> datetime:
+    """The current UTC time, recorded: the same at each replay."""
+    execution = current_execution()
+    return await execution.capture(name, execution.clock, codec_for(datetime))
+
+
+def context() -> ExecutionInfo:
+    """What is known of the execution; in a step, with the step's attempt and idempotency key.
+
+    Raises:
+        NoExecutionContext: called outside.
+    """
+    return current_info()
+
+
+__all__ = [
+    "capture",
+    "context",
+    "now",
+    "require",
+    "schedule",
+    "sleep",
+    "sleep_until",
+    "step",
+    "step_or",
+    "step_or_else",
+    "wait",
+    "wait_for_event",
+]

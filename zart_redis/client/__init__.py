@@ -1,0 +1,1 @@
+"""Clients: start executions, follow them, deliver events. They run no handlers."""

@@ -1,0 +1,198 @@
+"""Repair and control: retry a step, restart, rerun, pause and resume, purge. History is append-only."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from zart_redis import names, registry
+from zart_redis.client.connection import Client, read_status, reading
+from zart_redis.durations import Duration, to_ms
+from zart_redis.errors import ExecutionAlreadyExists, ExecutionFinished, ExecutionNotFound, InvalidInput
+from zart_redis.model import ExecutionStatus, PauseRule
+from zart_redis.registry import HandlerDefinition
+from zart_redis.store.queries import describe_rule
+from zart_redis.store.store import Partition
+
+PURGED_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class RerunReport:
+    """What `rerun_steps` has begun: recorded names by what becomes of them."""
+
+    run: int
+    rerun: tuple[str, ...]
+    """They run again: asked for, failed, or not ended."""
+    preserved: tuple[str, ...]
+    stale: tuple[str, ...]
+    """Preserved, though recorded after one that runs again: they may have been made from its old value."""
+
+
+class Admin(Client):
+    """What operators do. `triggered_by` says who, for the history."""
+
+    async def retry_step(self, execution_id: str, step: str, *, triggered_by: str | None = None) -> None:
+        """Let an execution that failed on a step go on from there, in the same run: the failure of that step is
+        forgotten, with its attempts and its deadline; all else that is recorded stays.
+
+        Raises:
+            ExecutionNotFound: there is no such execution.
+            ExecutionAlreadyExists: it is live.
+            ExecutionFinished: it has ended, but not failed.
+            InvalidInput: no failure of this step is recorded.
+        """
+        names.check_name(step, "the name of a step")
+        names.check_optional(triggered_by or None, "who asks for it")
+        partition = await self._partition(execution_id)
+        answer = await partition.transitions.retry_step(execution_id, step, triggered_by or "")
+        if answer == "missing":
+            raise ExecutionNotFound(execution_id)
+        if answer == "no step":
+            raise InvalidInput(f"execution {execution_id!r} has recorded no failure of a step {step!r}")
+        if answer != "retrying":
+            with reading(execution_id):
+                status = ExecutionStatus(answer)
+            raise (ExecutionFinished if status.is_final else ExecutionAlreadyExists)(execution_id, status)
+
+    async def restart(self, execution_id: str, data: Any = None, *, triggered_by: str | None = None) -> int:
+        """Begin a new run from nothing, with `data` or else the old input. Answers its number.
+
+        The old run is kept as history. If it is live it ends as cancelled, and whatever of it still runs somewhere
+        can change nothing any more.
+
+        Raises:
+            ExecutionNotFound: there is no such execution.
+            SerializationError, PayloadTooLarge: as for `start`.
+        """
+        names.check_optional(triggered_by or None, "who asks for it")
+        partition = await self._partition(execution_id)
+        handler = await self._handler_of(partition, execution_id)
+        payload = (
+            None if data is None else self._encode_input(handler, data, f"the input of execution {execution_id!r}")
+        )
+        timeout_ms = handler.timeout_ms if handler else None
+        run = await partition.transitions.restart(execution_id, payload, timeout_ms, triggered_by or "")
+        if run is None:
+            raise ExecutionNotFound(execution_id)
+        return run
+
+    async def rerun_steps(
+        self,
+        execution_id: str,
+        *,
+        rerun: Sequence[str] = (),
+        preserve: Sequence[str] = (),
+        triggered_by: str | None = None,
+    ) -> RerunReport:
+        """Begin a new run that carries over what is recorded and is not to run again, in one transition.
+
+        Names and patterns (`*` any text, `?` one character) say what runs again and what is preserved. What neither
+        mentions is preserved, or runs again if only `preserve` is given. Failures always run again.
+
+        Raises:
+            ExecutionNotFound: there is no such execution.
+            InvalidInput: a step is in both lists.
+        """
+        for patterns in (rerun, preserve):
+            if isinstance(patterns, str | bytes) or not isinstance(patterns, Collection):
+                raise InvalidInput(f"a list of patterns of steps is wanted, not {patterns!r:.100}")
+            for pattern in patterns:
+                names.check_name(pattern, "a pattern of steps")
+        names.check_optional(triggered_by or None, "who asks for it")
+        partition = await self._partition(execution_id)
+        handler = await self._handler_of(partition, execution_id)
+        timeout_ms = handler.timeout_ms if handler else None
+        rest = bool(preserve) and not rerun
+        answer = await partition.transitions.rerun(
+            execution_id, timeout_ms, triggered_by or "", list(rerun), list(preserve), rest
+        )
+        if answer is None:
+            raise ExecutionNotFound(execution_id)
+        if isinstance(answer, str):
+            raise InvalidInput(f"step {answer!r} is both to run again and to be preserved")
+        return RerunReport(answer.run, tuple(answer.rerun), tuple(answer.preserved), tuple(answer.stale))
+
+    async def pause(
+        self,
+        *,
+        execution_id: str | None = None,
+        task_name: str | None = None,
+        step_pattern: str | None = None,
+        extend_deadlines: bool = False,
+    ) -> PauseRule:
+        """Hold what matches where its next step would begin; without any condition, everything. Steps that run may
+        finish. Nothing that is held is lost, and `resume` lets it all go on.
+
+        Args:
+            step_pattern: names of steps, awaited or scheduled; `*` stands for any text, `?` for one character.
+            extend_deadlines: stop the clock of an execution's deadline while it is held.
+        """
+        rule = self._rule(execution_id, task_name, step_pattern, extend_deadlines)
+        description = describe_rule(rule)
+        partitions = await self._partitions_of(rule)
+        await asyncio.gather(*(p.transitions.pause(rule.rule_id, description) for p in partitions))
+        return rule
+
+    async def resume(
+        self, *, execution_id: str | None = None, task_name: str | None = None, step_pattern: str | None = None
+    ) -> bool:
+        """Remove the rule with just these conditions; what it held goes on at once. Answers whether there was one."""
+        rule = self._rule(execution_id, task_name, step_pattern, extend=False)
+        partitions = await self._partitions_of(rule)
+        return any(await asyncio.gather(*(p.transitions.resume(rule.rule_id) for p in partitions)))
+
+    async def list_pause_rules(self) -> list[PauseRule]:
+        """The rules in force, the oldest first."""
+        store = await self._open()
+        found = {
+            rule.rule_id: rule
+            for rules in await asyncio.gather(*(p.queries.pause_rules() for p in store.partitions))
+            for rule in rules
+        }
+        return sorted(found.values(), key=lambda rule: rule.created_at)
+
+    async def purge(self, *, older_than: Duration = 0, status: ExecutionStatus | str | None = None) -> int:
+        """Remove finished executions that ended longer ago than `older_than`, whatever their retention, with all they
+        own. Answers how many went."""
+        cutoff = datetime.now(UTC).timestamp() * 1000 - to_ms(older_than, what="older_than")
+        wanted = read_status(status)
+        store = await self._open()
+        gone = 0
+        for partition in store.partitions:
+            async for ids in partition.queries.finished_before(round(cutoff), wanted, PURGED_AT_ONCE):
+                gone += await partition.transitions.purge(PURGED_AT_ONCE, ids)
+        return gone
+
+    async def _partition(self, execution_id: str) -> Partition:
+        names.check_name(execution_id, "an execution id")
+        return (await self._open()).partition(execution_id)
+
+    async def _handler_of(self, partition: Partition, execution_id: str) -> HandlerDefinition | None:
+        """The execution's handler, where this process has declared it."""
+        described = await partition.transitions.describe(execution_id)
+        if described is None:
+            raise ExecutionNotFound(execution_id)
+        with reading(execution_id):
+            return registry.handlers.only(described[0]["task"].decode())
+
+    def _rule(
+        self, execution_id: str | None, task_name: str | None, step_pattern: str | None, extend: bool
+    ) -> PauseRule:
+        """A rule's id is made from its conditions: pausing twice is pausing once."""
+        conditions = (execution_id, task_name, step_pattern)
+        for value, what in zip(
+            conditions, ("an execution id", "the name of a task", "a pattern of steps"), strict=True
+        ):
+            if value is not None:
+                names.check_name(value, what)
+        rule_id = hashlib.sha256(repr(conditions).encode()).hexdigest()[:8]
+        return PauseRule(rule_id, execution_id, task_name, step_pattern, extend, datetime.now(UTC))
+
+    async def _partitions_of(self, rule: PauseRule) -> list[Partition]:
+        store = await self._open()
+        return store.partitions if rule.execution_id is None else [store.partition(rule.execution_id)]
