@@ -1,0 +1,1 @@
+"""A worker: claims what is queued, runs it, and keeps the clock and the lease. One file per loop."""
