@@ -1,0 +1,114 @@
+"""What the commands of `zart` answer: exit codes, JSON, and one line for what went wrong."""
+
+import json
+
+import pytest
+
+from tests.cli.conftest import Command, Pools, Zart
+
+
+def test_start_and_wait_for_the_output(zart: Zart, pools: Pools) -> None:
+    pools()
+    done = zart("start", "cli-naps", "--id", "n-1", "--data", "0.01", "--wait", "--json")
+    assert done.stdout, done.stderr
+    record = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert record["status"] == "completed"
+    assert len(record["output"]) == 2
+    assert record["started_at"].endswith("Z")
+    assert json.loads(zart("status", "n-1", "--json").stdout) == record
+
+    again = zart("wait", "n-1")
+    assert again.returncode == 0
+    assert "completed" in again.stdout
+    assert again.stderr == ""  # a spinner is for terminals
+
+
+def test_every_module_of_the_package_is_loaded(zart: Zart, pools: Pools) -> None:
+    pools()
+    assert "from another module" in zart("start", "elsewhere", "--wait").stdout
+
+
+def test_failure_and_cancel_exit_with_1(zart: Zart, pools: Pools) -> None:
+    pools()
+    failed = zart("start", "fails", "--data", '"oh dear"', "--wait", "--json")
+    assert failed.returncode == 1
+    assert json.loads(failed.stdout)["error"]["message"] == "oh dear"
+
+    zart("start", "waits", "--id", "w-1")
+    assert zart("cancel", "w-1").returncode == 0
+    assert zart("wait", "w-1").returncode == 1
+    assert zart("cancel", "w-1", "--json").returncode == 1
+    late = zart("cancel", "w-1")
+    assert late.returncode == 1
+    assert late.stderr == "error: execution 'w-1' had ended before (cancelled); nothing was cancelled\n"
+
+
+def test_wait_that_times_out_exits_with_3(zart: Zart) -> None:
+    zart("start", "nobody-knows-this", "--id", "x")
+    late = zart("wait", "x", "--timeout", "100ms", "--json")
+    assert (late.returncode, late.stdout) == (3, "")
+    assert "it goes on" in late.stderr
+
+
+def test_events(zart: Zart, pools: Pools) -> None:
+    zart("start", "waits", "--id", "w-1")
+    early = zart("event", "w-1", "go", "--payload", '"now"', "--json")
+    assert json.loads(early.stdout) == {"execution_id": "w-1", "event": "go", "delivery": "buffered"}
+    assert zart("event", "w-1", "go", "--payload", '"later"').stdout.startswith("duplicate")
+    pools()
+    assert json.loads(zart("wait", "w-1", "--json").stdout)["output"] == "now"
+    assert zart("event", "w-1", "go").returncode == 1  # it has ended
+
+
+def test_list_and_stats(zart: Zart) -> None:
+    for number in range(3):
+        zart("start", "cli-naps", "--id", f"n-{number}", "--data", "0")
+    first = json.loads(zart("list", "--limit", "2", "--order", "oldest", "--json").stdout)
+    assert [record["execution_id"] for record in first["executions"]] == ["n-0", "n-1"]
+    rest = json.loads(zart("list", "--order", "oldest", "--cursor", first["cursor"], "--json").stdout)
+    assert [record["execution_id"] for record in rest["executions"]] == ["n-2"]
+    assert rest["cursor"] is None
+    assert json.loads(zart("stats", "--json").stdout)["by_task"] == {"cli-naps": {"scheduled": 3}}
+    assert "n-2" in zart("list", "--status", "scheduled").stdout
+    assert zart("list", "--status", "failed").stdout == "no executions\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["start", "cli-naps", "--data", "{"], "--data takes JSON"),
+        (["start", "cli-naps", "--delay=-1s"], "delay"),
+        (["start", ""], "must not be empty"),
+        (["event", "x", "go", "--payload", "go"], "--payload takes JSON"),
+        (["wait", "x", "--timeout", "soon"], "not a duration"),
+        (["list", "--status", "lost"], "completed"),
+        (["list", "--cursor", "x"], "no cursor"),
+        (["status", "x", "--redis-url", "http://x"], "redis://"),
+        (["dance"], "dance"),
+    ],
+)
+def test_wrong_usage_exits_with_2(zart: Zart, arguments: list[str], hint: str) -> None:
+    refused = zart(*arguments)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert hint in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_what_cannot_be_done_exits_with_1_and_one_line(zart: Zart) -> None:
+    missing = zart("status", "nobody")
+    assert missing.returncode == 1
+    assert missing.stderr == "error: there is no execution 'nobody': it was never started here, or it has expired\n"
+
+    zart("start", "cli-naps", "--id", "n-1")
+    twice = zart("start", "cli-naps", "--id", "n-1", "--json")
+    assert (twice.returncode, twice.stdout) == (1, "")
+    assert "exists already" in twice.stderr
+
+
+def test_redis_that_is_away(command: Command) -> None:
+    away = command("zart", "status", "x", ZART_REDIS_URL="redis://ann:hush@127.0.0.1:1")
+    assert away.returncode == 1
+    assert away.stderr.startswith("error: Redis cannot be reached")
+    assert away.stderr.count("\n") == 1
+    assert "hush" not in away.stderr

@@ -1,0 +1,34 @@
+"""`zart dev`: an embedded Redis, and a worker that follows the code."""
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from tests.cli.conftest import BIN, Command, is_alive, until
+
+
+def test_changed_code_is_loaded_and_broken_code_is_told_of(
+    folder: Path, environment: dict[str, str], command: Command
+) -> None:
+    del environment["ZART_REDIS_URL"]
+    module, log = folder / "workers" / "others.py", folder / "dev.log"
+    with log.open("wb") as output:
+        dev = subprocess.Popen([BIN / "zart", "dev"], cwd=folder, env=environment, stdout=output, stderr=output)
+    try:
+        until(lambda: log.read_text().count("worker started") == 1, 10)
+        module.write_text("broken = ")
+        until(lambda: "others.py:1" in log.read_text(), 10)
+        time.sleep(0.01)  # for another time of change
+        module.write_text(
+            "import zart_redis as zart\n@zart.zart_durable\nasync def fresh() -> str:\n    return 'new'\n"
+        )
+        until(lambda: log.read_text().count("worker started") == 2, 10)
+        assert "new" in command("zart", "start", "fresh", "--wait", "--json").stdout
+        server = int((folder / ".zart" / "redis.pid").read_text())
+        dev.send_signal(signal.SIGINT)
+        assert dev.wait(10) == 0
+        assert not is_alive(server)
+    finally:
+        dev.kill()
+        dev.wait()

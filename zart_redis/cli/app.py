@@ -1,0 +1,31 @@
+"""`zart`: all its commands, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from zart_redis.cli import executions, history, listing, pauses, repair
+from zart_redis.cli.demo.command import demo
+from zart_redis.cli.dev import dev
+from zart_redis.cli.running import command_line
+from zart_redis.cli.top import top
+
+COMMANDS: tuple[Callable[..., None], ...] = (
+    executions.start, executions.status, executions.wait, executions.cancel, executions.event,
+    listing.list_executions, listing.stats, top,
+    history.runs, history.detail, history.watch,
+    repair.retry_step, repair.restart, repair.rerun, repair.purge, repair.doctor,
+    pauses.pause, pauses.resume, pauses.pause_list,
+    dev, demo,
+)  # fmt: skip
+
+app = command_line(
+    name="zart", no_args_is_help=True, help="Start, follow and manage durable executions.", completion=True
+)
+for command in COMMANDS:
+    app.command({"list_executions": "list"}.get(command.__name__))(command)
+
+
+def main() -> None:
+    """The console script."""
+    app()

@@ -1,0 +1,84 @@
+"""The demo's frame: a Redis and a pool of its own, in a temporary folder; then its two acts."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from zart_redis import logs
+from zart_redis.cli.demo.census import show_census
+from zart_redis.cli.demo.order import show_order
+from zart_redis.cli.demo.stage import Stage
+from zart_redis.cli.running import Code, end, run
+from zart_redis.client.scheduler import DurableScheduler
+from zart_redis.errors import ConfigurationError
+from zart_redis.settings import Settings
+from zart_redis.store.embedded import embedded_server
+from zart_redis.store.store import Store
+from zart_redis.worker.app import load
+from zart_redis.worker.pool import Pool
+
+PROCESSES = 2
+CONCURRENCY = 2
+"""Steps at a time in a process: they parse, so more would only wait for each other."""
+
+
+def demo() -> None:
+    """See it work: a census with a worker killed half way, and an order with a failing payment. Under a minute."""
+    try:
+        load("workers.census")
+        load("workers.orders")
+    except ConfigurationError as error:
+        end(f"the demo runs the workers of the project's own folder, and is to be started there: {error}")
+    logs.configure("error")
+    run(_play(Console(highlight=False)))
+
+
+async def _play(console: Console) -> Code:
+    console.print(
+        "[bold]Durable execution[/]: each step of a program is recorded in Redis before the\n"
+        "next one begins. Kill any process that runs it, and another one goes on where\n"
+        "it stopped. Here it is, on real work.\n"
+    )
+    async with _stage(console) as stage:
+        is_equal = await show_census(stage)
+        await show_order(stage)
+    console.print("\nNext: read [bold]workers/[/], run [bold]zart dev[/], and start your own.")
+    return Code.DONE if is_equal else Code.FAILED
+
+
+async def _ready(pool: Pool, running: asyncio.Task[bool], console: Console) -> None:
+    """Returns when every process of the pool takes work; raises what stops the pool from starting."""
+    with console.status("starting Redis and two worker processes"):
+        while len(pool.workers) < PROCESSES and not running.done():
+            await asyncio.wait([running], timeout=0.05)
+    if running.done():
+        await running
+
+
+@asynccontextmanager
+async def _stage(console: Console) -> AsyncIterator[Stage]:
+    """A Redis, a pool and clients, all gone at the end; what `.zart` of the current folder holds is not touched."""
+    with tempfile.TemporaryDirectory(prefix="zart-demo-", ignore_cleanup_errors=True) as folder:
+        async with embedded_server(Path(folder)) as server:
+            common = {"redis_url": server.url, "namespace": "demo"}
+            pool = Pool(
+                {**common, "app": "workers", "queues": ["default"], "concurrency": CONCURRENCY, "log_level": "error"},
+                processes=PROCESSES,
+            )
+            running = asyncio.create_task(pool.run())
+            try:
+                async with (
+                    DurableScheduler(server.url, namespace="demo") as scheduler,
+                    Store(Settings.load(**common), patience=5) as store,
+                ):
+                    await _ready(pool, running, console)
+                    yield Stage(console, Path(folder), scheduler, store, pool)
+            finally:
+                pool.stop()
+                await running

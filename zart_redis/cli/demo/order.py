@@ -1,0 +1,62 @@
+"""The second act: an order whose payment fails twice, which sleeps, and which an event completes."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+from rich.markup import escape
+from rich.table import Column, Table
+
+from zart_redis.cli.demo.stage import Stage, records
+from zart_redis.cli.output import to_json
+from zart_redis.client.connection import EventClient
+from zart_redis.durations import format_ms
+from zart_redis.model import ExecutionRecord
+
+ORDER = "order-1"
+DATA = {"id": ORDER, "account": "ann", "items": {"lamp": 4900, "bulb": 350}, "outages": 2, "settle": "1s"}
+STEPS = ("validate-order", "charge-order", "settle")
+LOOK_EVERY_SECONDS = 0.05
+
+
+async def show_order(stage: Stage) -> None:
+    """From `start` to the printed timeline."""
+    stage.console.print(
+        "[bold]2. An order.[/] The payment provider is down for two tries; the money takes a\n"
+        "   second to arrive; then the warehouse says that the parcel has left. While it\n"
+        "   sleeps or waits, no process holds anything of it.\n"
+    )
+    await stage.scheduler.start(ORDER, "fulfil-order", DATA)
+    with stage.console.status("the order is on its way"):
+        await _until_it_waits_for(stage, "event shipped")
+        async with EventClient(stage.store.settings.redis_url, namespace=stage.store.settings.namespace) as warehouse:
+            delivery = await warehouse.offer_event(ORDER, "shipped", {"tracking": "ZR-42"})
+            delivered_at = datetime.now(UTC)
+        record = await stage.scheduler.wait(ORDER, "30s")
+    stage.console.print(await _timeline(stage, record, delivery, delivered_at))
+
+
+async def _until_it_waits_for(stage: Stage, what: str) -> None:
+    while what not in (await stage.scheduler.status(ORDER)).waiting_for:  # noqa: ASYNC110 a spectator has no event
+        await asyncio.sleep(LOOK_EVERY_SECONDS)
+
+
+async def _timeline(stage: Stage, record: ExecutionRecord, delivery: str, delivered_at: datetime) -> Table:
+    """From the records in Redis, by its clock; of the event, what this process saw."""
+    found = await records(stage, ORDER, STEPS)
+    table = Table("after", "what", Column("how", overflow="fold"), box=None, header_style="bold")
+
+    def row(at: datetime | None, what: str, how: str) -> None:
+        ms = 0 if at is None else round((at - record.created_at).total_seconds() * 1000)
+        table.add_row(format_ms(max(ms, 0)), what, how)
+
+    row(record.created_at, "started", "")
+    for name in ("validate-order", "charge-order"):
+        step = found[name]
+        failed = f", of which {step.attempts - 1} failed" if step.attempts > 1 else ""
+        row(step.at, f"step {name}", f"{step.attempts} attempt{'s' if failed else ''}{failed}; worker {step.worker}")
+    row(found["settle"].at, "sleep settle", "over; it held no process")
+    row(delivered_at, "event shipped", f"{delivery} by an EventClient")
+    row(record.finished_at, record.status, escape(to_json(record.output)))
+    return table

@@ -1,0 +1,113 @@
+"""`zart dev`: one worker of this folder's app in the foreground, started anew when its code changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from zart_redis import logs
+from zart_redis.cli import output
+from zart_redis.cli.options import App, Concurrency, LogLevel, Namespace, Queues, RedisUrl, given
+from zart_redis.cli.running import Code, interruptions, run, settings_checked
+from zart_redis.errors import ConfigurationError
+from zart_redis.settings import Settings, redacted_url
+from zart_redis.store.embedded import embedded_server
+from zart_redis.store.store import EMBEDDED_FOLDER
+from zart_redis.worker.app import DEFAULT_APP
+from zart_redis.worker.pool import Pool
+
+LOOK_EVERY_SECONDS = 0.5
+GRACE = "3s"
+"""Somebody who has changed the code waits for the worker to end."""
+
+Snapshot = Mapping[Path, int]
+
+
+def dev(
+    queue: Queues = None,
+    app: App = None,
+    concurrency: Concurrency = None,
+    redis_url: RedisUrl = None,
+    namespace: Namespace = None,
+    log_level: LogLevel = None,
+) -> None:
+    """Develop: an embedded Redis and one worker, which is started again whenever a file of the app changes."""
+    arguments = given(
+        queues=queue or None,
+        app=app,
+        concurrency=concurrency,
+        redis_url=redis_url,
+        namespace=namespace,
+        log_level=log_level,
+        log_format="console",
+        grace=GRACE,
+    )
+    with settings_checked():
+        settings = Settings.load(**arguments)
+    logs.configure(settings.log_level, "console", secrets=settings.secrets)
+    run(_develop(arguments, settings))
+
+
+async def _develop(arguments: Mapping[str, object], settings: Settings) -> Code:
+    if settings.redis_url is not None:
+        return await _reload_until_stopped(arguments, settings, redacted_url(settings.redis_url))
+    async with embedded_server(EMBEDDED_FOLDER) as server:  # held here, so that it stays between two workers
+        return await _reload_until_stopped(arguments, settings, server.url)
+
+
+async def _reload_until_stopped(arguments: Mapping[str, object], settings: Settings, redis: str) -> Code:
+    name = settings.app or DEFAULT_APP
+    output.say(f"zart dev: app {name}, Redis at {redis}")
+    output.say("in another terminal: zart start TASK --data '{...}' --wait    (Ctrl-C ends this one)")
+    stopped = asyncio.Event()
+    while True:
+        pool = Pool(arguments)
+        with interruptions(partial(_stop, pool, stopped), pool.kill):
+            running = asyncio.create_task(_run_reporting(pool, stopped))
+            await _change_of(name, stopped)
+            pool.stop()
+            await running
+        if stopped.is_set():
+            return Code.DONE
+        output.say("zart dev: a file has changed; starting again")
+
+
+def _stop(pool: Pool, stopped: asyncio.Event) -> None:
+    stopped.set()
+    pool.stop()
+
+
+async def _run_reporting(pool: Pool, stopped: asyncio.Event) -> None:
+    """Run the pool. An app that cannot be loaded is only told of: its next change may mend it."""
+    try:
+        await pool.run()
+    except ConfigurationError as error:
+        output.say(f"zart dev: {error}")
+    except BaseException:
+        stopped.set()
+        raise
+
+
+async def _change_of(app: str, stopped: asyncio.Event) -> None:
+    """Returns when a file of the app has changed, or it has been stopped."""
+    before = _snapshot(app)
+    while not stopped.is_set() and _snapshot(app) == before:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_EVERY_SECONDS):
+                await stopped.wait()
+
+
+def _snapshot(app: str) -> Snapshot:
+    """When each file of the app was changed, as far as it lies in this folder."""
+    top = app.partition(".")[0]
+    files = [*Path(top).rglob("*.py"), *Path().glob(f"{top}.py")]
+    times = {}
+    for file in files:
+        try:
+            times[file] = file.stat().st_mtime_ns
+        except FileNotFoundError:
+            pass  # removed while we looked
+    return times
