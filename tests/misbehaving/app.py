@@ -1,0 +1,60 @@
+"""What runs while Redis misbehaves."""
+
+import asyncio
+from collections import Counter
+
+import zart_redis as zart
+from zart_redis import zart_durable, zart_step
+
+ran: Counter[str] = Counter()
+"""How often the code of a step ran, by its idempotency key."""
+
+
+class Gate:
+    """Holds a step until the test lets it go."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.opened = asyncio.Event()
+
+
+gates: dict[str, Gate] = {}
+
+
+@zart_step("misbehaving-part-{number}")
+async def part(number: int) -> int:
+    ran[zart.context().idempotency_key] += 1
+    await asyncio.sleep(0.005)
+    return number
+
+
+@zart_step("misbehaving-gated")
+async def gated(gate: str) -> str:
+    gates[gate].begun.set()
+    await gates[gate].opened.wait()
+    return gate
+
+
+@zart_durable("misbehaving-job")
+async def job(number: int) -> int:
+    """Steps in place and scheduled, a sleep and an event: 16 and its number."""
+    total = await part(1)
+    await zart.sleep("nap", "50ms")
+    total += sum(result.unwrap() for result in await zart.wait([zart.schedule(part(n)) for n in (2, 3, 4)]))
+    total += await zart.wait_for_event("bonus", type=int)
+    return total + await part(5) + 1
+
+
+@zart_durable("misbehaving-chain")
+async def chain(length: int) -> int:
+    return sum([await part(number) for number in range(length)])
+
+
+@zart_durable("misbehaving-held")
+async def held(gate: str) -> str:
+    return await gated(gate)
+
+
+@zart_durable("misbehaving-parked")
+async def parked() -> str:
+    return str(await zart.wait_for_event("go"))
