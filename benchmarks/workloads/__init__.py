@@ -1,0 +1,21 @@
+"""The workloads, one module each, in the order of a report."""
+
+from benchmarks.workloads import (
+    chain,
+    fan_out,
+    fsync,
+    idle,
+    long,
+    memory,
+    no_op,
+    recovery,
+    scale,
+    sleepers,
+    throughput,
+    wake,
+)
+
+WORKLOADS = {
+    module.WORKLOAD.name: module.WORKLOAD
+    for module in (chain, throughput, no_op, fan_out, wake, sleepers, long, scale, fsync, idle, recovery, memory)
+}
