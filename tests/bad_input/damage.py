@@ -137,15 +137,17 @@ def damages(raw: redis.Redis, prefix: str, sample: str) -> Iterator[Damage]:
             continue
         pattern = f"{kind}:<id>{rest.removeprefix(sample)}"
         yield Damage(pattern, b"", "missing")
-        for command in WRONG_TYPES[raw.type(key)]:
+        kind_of_key: Any = raw.type(key)
+        for command in WRONG_TYPES[kind_of_key]:
             yield Damage(pattern, b"", command)
-        if raw.type(key) == b"hash":
+        if kind_of_key == b"hash":
             fields: Any = raw.hkeys(key)
             for field in sorted(fields):
                 for how, _ in FIELDS:
                     yield Damage(pattern, field, how)
             yield Damage(pattern, b"\xff\xfe", "added")
-    for member in sorted(raw.zrange(f"{prefix}timers", 0, -1)):
+    timers: Any = raw.zrange(f"{prefix}timers", 0, -1)
+    for member in sorted(timers):
         if _is_timer_of(member, sample):
             yield Damage("timer", member.replace(sample.encode(), b"<id>"), "missing")
             yield Damage("timer", member.replace(sample.encode(), b"<id>"), "endless")
@@ -182,7 +184,8 @@ def do(raw: redis.Redis, prefix: str, execution_id: str, damage: Damage) -> None
         raw.delete(key)
     elif damage.field == b"" and damage.how in ("SET", "LPUSH", "HSET"):
         raw.delete(key)
-        raw.execute_command(damage.how, key, *(["field"] if damage.how == "HSET" else []), "rubbish")
+        write: Any = raw.execute_command
+        write(damage.how, key, *(["field"] if damage.how == "HSET" else []), "rubbish")
     elif damage.how == "added":
         raw.hset(key, damage.field, b"\xc1")
     else:

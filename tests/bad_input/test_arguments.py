@@ -18,6 +18,12 @@ from zart_redis.store.lua import SCRIPTS
 
 pytestmark = pytest.mark.anyio
 
+
+@zart_durable("bad-input-typed")
+async def typed(data: tuple[int, str]) -> None:
+    raise AssertionError("no worker runs here")
+
+
 Call = Callable[[zart.DurableScheduler, Any], Awaitable[Any]]
 
 CALLS: dict[str, Call] = {
@@ -67,11 +73,6 @@ CALLS: dict[str, Call] = {
     "detail": lambda s, junk: s.detail(junk),
     "detail, run": lambda s, junk: s.detail("e", junk),
 }
-
-
-@zart_durable("bad-input-typed")
-async def typed(data: tuple[int, str]) -> None:
-    raise AssertionError("no worker runs here")
 
 
 @given(junk=JUNK)

@@ -85,7 +85,8 @@ async def test_entries_of_a_queue(
     @quietly
     def write(entries: list[list[tuple[bytes, bytes]]]) -> None:
         for entry in entries:
-            raw.execute_command("XADD", queue, "*", *(part for pair in entry for part in pair))
+            add: Any = raw.execute_command
+            add("XADD", queue, "*", *(part for pair in entry for part in pair))
 
     await runner.run_in_executor(None, write)
     raw.xadd(queue, {"x": "bystander"})
@@ -119,8 +120,8 @@ async def test_consumers_and_workers_with_names_that_are_none(
     async with a_worker(scheduler) as other:  # looks for strays when it begins
         pass
     await scheduler.pause(execution_id="queued")
-    raw.zadd(f"{prefix}workers", {b"\xff\xfe": 1.0, b"": 1.0, "nobody": 1.0, other.id: 1.0})
-    raw.execute_command("XGROUP", "CREATECONSUMER", f"{prefix}q:default", "zart", b"\xfe\xff")
+    raw.zadd(f"{prefix}workers", dict.fromkeys((b"\xff\xfe", b"", b"nobody", other.id.encode()), 1.0))
+    raw.xgroup_createconsumer(f"{prefix}q:default", "zart", b"\xfe\xff")
     await until(lambda: raw.zcard(f"{prefix}workers") == 1)
     async with a_worker(scheduler):
         await until(lambda: b"\xfe\xff" not in _consumers(raw, f"{prefix}q:default"))
@@ -219,7 +220,7 @@ async def test_code_that_nobody_signed_is_never_loaded(
         await scheduler.start("b", "bad-input-bystander") if number == 0 else None
         spec = msgspec.msgpack.encode([None, b"\x80", payload])
         entry: Any = raw.xadd(f"{prefix}q:default", {"s": "b", "scope": "1", "name": name})
-        child = raw.eval("return cmsgpack.pack({ARGV[1], ARGV[2], '0@', 0, '', '', 0, ''})", 0, spec, entry)  # type: ignore[no-untyped-call]
+        child = raw.eval("return cmsgpack.pack({ARGV[1], ARGV[2], '0@', 0, '', '', 0, ''})", 0, spec, entry)
         raw.hset(f"{prefix}c:b:1", name, child)
         for letter in "vbzc":
             raw.hset(f"{prefix}r:b:1", f"{letter}-{number}", letter.encode() + payload)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import redis
@@ -69,11 +70,12 @@ class Lease:
 
     def _run(self) -> None:
         pause = 0.0
-        while not self._stopping.wait(pause):
-            self._on_beat()
-            began = time.monotonic()
-            pause = min((self._look(prefix) for prefix in self._prefixes), default=1.0)
-            pause = max(0.0, pause - (time.monotonic() - began))
+        with suppress(SystemExit):  # how a harness that has killed this worker ends its threads
+            while not self._stopping.wait(pause):
+                self._on_beat()
+                began = time.monotonic()
+                pause = min((self._look(prefix) for prefix in self._prefixes), default=1.0)
+                pause = max(0.0, pause - (time.monotonic() - began))
         for client in self._clients.values():
             client.close()
 

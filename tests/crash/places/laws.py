@@ -1,7 +1,7 @@
 """The second law and its kin, checked on all keys of a partition as they stood at one moment.
 
-Written from `store/README.md`, not from the scripts, and stricter than `zart doctor`: nothing may lie about that no live
-execution needs, every entry stands for something, every timer and every counter is right.
+Written from `store/README.md`, not from the scripts, and stricter than `zart doctor`: nothing may lie about that no
+live execution needs, every entry stands for something, every timer and every counter is right.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def take_snapshot(client: redis.Redis, prefix: str) -> Snapshot:
         if kind == b"hash" and key.startswith("c:"):
             owner, _, scope = key[2:].rpartition(":")
             snapshot.children[owner, scope] = {
-                name.decode(): Child(*(_text(v) for v in (c[1], c[2])), int(c[3]), _text(c[7]) if len(c) > 7 else "")
+                name.decode(): Child(_text(c[1]), _text(c[2]), int(c[3]), _text(c[7]))
                 for name, c in zip(value[::2], value[1::2], strict=True)
             }
         elif kind == b"hash":
@@ -209,7 +209,9 @@ class _Checks:
             self.say(f"{id} is held by {owner}, who has no lease")
 
     def held(self, id: str, x: Mapping[str, str], waits: Mapping[str, str]) -> Iterator[str]:
-        rules = {wait[1:] for wait in waits.values() if wait.startswith("p")} | ({x["held"]} if x.get("held") else set())
+        rules = {wait[1:] for wait in waits.values() if wait.startswith("p")} | (
+            {x["held"]} if x.get("held") else set()
+        )
         for rule in rules:
             if f"x{id}" in self.s.zsets.get(f"held:{rule}", {}):
                 yield f"rule {rule}"
@@ -336,4 +338,6 @@ def _text(value: bytes) -> str:
 
 
 def _pairs(flat: list[Any]) -> list[Any]:
-    return [repr(pair) for pair in zip(flat[::2], flat[1::2], strict=True)] if len(flat) % 2 == 0 else list(map(repr, flat))
+    if len(flat) % 2:
+        return [repr(item) for item in flat]
+    return [repr(pair) for pair in zip(flat[::2], flat[1::2], strict=True)]

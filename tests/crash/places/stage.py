@@ -15,7 +15,7 @@ from zart_redis.durations import Duration, to_ms
 from zart_redis.store import keys
 from zart_redis.testing import Harness
 from zart_redis.testing.process import Process
-from zart_redis.testing.wire import WiredScheduler, Wire
+from zart_redis.testing.wire import Wire, WiredScheduler
 
 NAMESPACE = "places"
 PREFIX = keys.prefix(NAMESPACE, 0)

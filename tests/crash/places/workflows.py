@@ -1,14 +1,14 @@
 """Reference workflows, which together use every feature, and for each the client that sees it through.
 
-A client may die anywhere and be begun again from the top, so it does nothing twice: each of its acts looks first whether
-it was done. All time is the stage's: retries and sleeps of hours pass when the stage moves its clock.
+A client may die anywhere and be begun again from the top, so it does nothing twice: each of its acts looks first
+whether it was done. All time is the stage's: retries and sleeps of hours pass when the stage moves its clock.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -171,7 +171,9 @@ async def events() -> list[Any]:
         never = await zart.wait_for_event("never", "1d", type=str)
     except zart.DeadlineExceeded as error:
         never = str(error)
-    both = await asyncio.gather(zart.wait_for_event("left", "1d"), zart.wait_for_event("right"), zart.sleep("nap", "1h"))
+    both = await asyncio.gather(
+        zart.wait_for_event("left", "1d"), zart.wait_for_event("right"), zart.sleep("nap", "1h")
+    )
     return [early, late, never, both[:2]]
 
 
@@ -220,9 +222,10 @@ async def too_late(data: None, failure: zart.Failure) -> str:
 
 
 @zart_durable("place-deadline", timeout="3h", on_failure=too_late)
-async def deadline() -> str | None:
+async def deadline() -> str:
     zart.schedule(overdue("dropped"))
     await asyncio.gather(zart.wait_for_event("never"), flaky("slow", 9))
+    return "never"
 
 
 @zart_durable("place-cancelled", timeout="30d")
@@ -257,7 +260,7 @@ SWITCH = {"mended": False}
 # The clients
 
 Client = zart.DurableScheduler
-Act = Callable[[Client, Stage], Awaitable[None]]
+Act = Callable[[Client, Stage], Coroutine[Any, Any, None]]
 
 
 async def started(client: Client, handler: Any, execution_id: str, data: Any = None, **options: Any) -> None:
@@ -441,7 +444,5 @@ WORKFLOWS = [
 ]
 
 assert len({w.name for w in WORKFLOWS}) == len(WORKFLOWS)
-HANDLERS = [
-    item for item in list(globals().values()) if type(item).__name__ == "DurableHandler"
-]
+HANDLERS = [item for item in list(globals().values()) if type(item).__name__ == "DurableHandler"]
 assert all(a.name != b.name for a, b in itertools.combinations(HANDLERS, 2))
