@@ -62,6 +62,12 @@ class Wire:
         for connections in self._connections:
             connections.abort()
 
+    async def end(self) -> None:
+        """Unwind what is left of the process, and close what is left of its connections."""
+        await self.process.end()
+        for connections in self._connections:
+            await connections.close()
+
 
 class WiredConnections(Connections):
     """Connections that end with their process."""
@@ -185,7 +191,7 @@ class WiredWorker(Worker):
             await asyncio.wait([self._run_task])
             if not self._run_task.cancelled() and (error := self._run_task.exception()):
                 raise error
-        await self.wire.process.end()
+        await self.wire.end()
 
     def kill(self) -> None:
         """It stops where it stands, and its sockets close."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,7 +93,7 @@ async def _act(workflow: Workflow, stage: Stage) -> None:
         for client in clients:
             if not client.wire.process.dead:
                 await client.aclose()
-            await client.wire.process.end()
+            await client.wire.end()
 
 
 async def _ended_well(stage: Stage, result: Play) -> list[str]:
@@ -151,14 +151,16 @@ def _was_between_run_and_record(attempt: tuple[str, int], result: Play) -> bool:
     return True
 
 
-async def every_place(workflow: Workflow, victim: Victim, url: str, wanted: Any = None) -> Row:
-    """`wanted` picks places when there is no time for all: it is asked with each."""
+async def every_place(
+    workflow: Workflow, victim: Victim, url: str, wanted: Callable[[Place], bool] = lambda place: True
+) -> Row:
+    """`wanted` picks places when there is no time for all."""
     began = time.monotonic()
     row = Row(workflow.name, victim)
     undisturbed = await play(workflow, url, None)
     row.problems += [f"undisturbed: {problem}" for problem in undisturbed.problems]
     for place in _places(victim, undisturbed):
-        if wanted is not None and not wanted(place):
+        if not wanted(place):
             continue
         try:
             result = await play(workflow, url, place)

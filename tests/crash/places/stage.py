@@ -6,7 +6,7 @@ import asyncio
 import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import redis
 
@@ -23,6 +23,7 @@ RETENTION = "400d"
 
 
 Victim = Literal["worker", "client"]
+VICTIMS: tuple[Victim, ...] = get_args(Victim)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,44 @@
+"""Every command is a place to die: the workflows of `places`, killed before and after each command that they send.
+
+All places take minutes (`make soak`). Here a slice of them is played, another one every hour; which one is in the name
+of each test, and ZART_SLICE sets it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.crash.places.deaths import every_place, prepare
+from tests.crash.places.stage import VICTIMS, Place, Victim
+from tests.crash.places.workflows import WORKFLOWS, Workflow
+from tests.servers import RedisProcess
+
+pytestmark = pytest.mark.anyio
+
+SLICES = 12
+SLICE = int(os.environ.get("ZART_SLICE", time.time() // 3600)) % SLICES
+
+
+@pytest.fixture(scope="module")
+def server(redis_server: RedisProcess) -> Iterator[str]:
+    """Of the same version as the shared one, since it is emptied before each play."""
+    with RedisProcess(redis_server.binary) as server:
+        prepare(server.url)
+        yield server.url
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=[f"{SLICE}/{SLICES} {workflow.name}" for workflow in WORKFLOWS])
+async def test_a_death_at_any_command_changes_nothing(workflow: Workflow, victim: Victim, server: str) -> None:
+    first = WORKFLOWS.index(workflow)
+
+    def in_slice(place: Place) -> bool:
+        return (first + 2 * place.number + place.done) % SLICES == SLICE
+
+    row = await every_place(workflow, victim, server, in_slice)
+    assert not row.problems, "\n".join(row.problems)
+    assert row.survived == row.places
