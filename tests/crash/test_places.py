@@ -1,4 +1,4 @@
-"""Every command is a place to die: the workflows of `places`, killed before and after each command that they send.
+"""Every command is a place to die, or to be cut off: the workflows of `places`, disturbed at each command they send.
 
 All places take minutes (`make soak`). Here a slice of them is played, another one every hour; which one is in the name
 of each test, and ZART_SLICE sets it.
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.crash.places.deaths import every_place, prepare
-from tests.crash.places.stage import VICTIMS, Place, Victim
+from tests.crash.places.stage import FATES, VICTIMS, Place, Victim
 from tests.crash.places.workflows import WORKFLOWS, Workflow
 from tests.servers import RedisProcess
 
@@ -33,11 +33,13 @@ def server(redis_server: RedisProcess) -> Iterator[str]:
 
 @pytest.mark.parametrize("victim", VICTIMS)
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=[f"{SLICE}/{SLICES} {workflow.name}" for workflow in WORKFLOWS])
-async def test_a_death_at_any_command_changes_nothing(workflow: Workflow, victim: Victim, server: str) -> None:
+async def test_no_command_is_a_bad_place_to_die_or_to_be_cut_off(
+    workflow: Workflow, victim: Victim, server: str
+) -> None:
     first = WORKFLOWS.index(workflow)
 
     def in_slice(place: Place) -> bool:
-        return (first + 2 * place.number + place.done) % SLICES == SLICE
+        return (first + len(FATES) * place.number + FATES.index(place.fate)) % SLICES == SLICE
 
     row = await every_place(workflow, victim, server, in_slice)
     assert not row.problems, "\n".join(row.problems)

@@ -14,8 +14,8 @@ from zart_redis.errors import ExecutionFinished, ExecutionNotFound, InvalidInput
 from zart_redis.model import EventDelivery, ExecutionStatus
 from zart_redis.registry import HandlerDefinition
 from zart_redis.settings import Settings
+from zart_redis.store.commits import Clock
 from zart_redis.store.store import Store
-from zart_redis.store.transitions import Clock
 
 PATIENCE_SECONDS = 15.0
 """How long a call tries again while Redis cannot be reached, before it raises RedisUnavailable."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from typing import Any
 
@@ -27,6 +27,10 @@ from zart_redis.store.lua import BY_SHA, SCRIPTS
 log = get_logger()
 
 Command = tuple[bytes | str | int, ...]
+CLOCK = 4
+"""Where an EVALSHA of ours has the time: see `scripts/lib/base.lua`."""
+Clock = Callable[[], int | None]
+"""The time in ms that a test harness supplies, or None for Redis's own clock."""
 Asked = tuple[Command, asyncio.Future[Any]]
 
 MOST_IN_PIPELINE = 512
@@ -52,15 +56,22 @@ class Commits:
             a write is safe; None is for as long as it takes, also while Redis refuses writes for lack of memory,
             which is what workers do with results.
         confirm: what a pipeline ends with that holds a promise; see `durability`.
+        clock: the time that a test harness supplies; a command that is sent again carries it anew.
     """
 
     def __init__(
-        self, connections: Connections, key: str, patience: float | None, confirm: Command | None = None
+        self,
+        connections: Connections,
+        key: str,
+        patience: float | None,
+        confirm: Command | None = None,
+        clock: Clock = lambda: None,
     ) -> None:
         self._connections = connections
         self._key = key
         self._patience = patience
         self._confirm = confirm
+        self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Asked] = []
         self._flush_is_due = False
@@ -120,6 +131,7 @@ class Commits:
                     if not isinstance(failure, exceptions.NoScriptError):
                         await self._connections.relocate(failure)
                     await backoff.wait()
+                    batch = [self._at_present(asked) for asked in batch]
         except (TypeError, ValueError) as error:  # an argument that is none, refused before anything was sent
             if len(batch) == 1:
                 _fail(batch[0][1], error)
@@ -158,6 +170,11 @@ class Commits:
             else:
                 reply.set_result(answer)
         return again, failure
+
+    def _at_present(self, asked: Asked) -> Asked:
+        command, reply = asked
+        now = self._clock()
+        return asked if now is None or command[CLOCK] == "" else ((*command[:CLOCK], now, *command[CLOCK + 1 :]), reply)
 
     def _refuse(self, command: Command, reply: asyncio.Future[Any]) -> None:
         """Redis's memory is full: without patience that is reported at once, else the command is sent again later. It

@@ -12,14 +12,14 @@ from redis import exceptions
 from zart_redis.errors import ConfigurationError
 from zart_redis.settings import MAX_PARTITIONS, Settings
 from zart_redis.store import keys
-from zart_redis.store.commits import Command, Commits
+from zart_redis.store.commits import Clock, Command, Commits
 from zart_redis.store.connections import Connections
 from zart_redis.store.durability import confirmation
 from zart_redis.store.embedded import embedded_server
 from zart_redis.store.lua import SCRIPTS
 from zart_redis.store.queries import Queries
 from zart_redis.store.signals import Signals
-from zart_redis.store.transitions import Clock, Transitions
+from zart_redis.store.transitions import Transitions
 
 EMBEDDED_FOLDER = Path()
 
@@ -31,7 +31,7 @@ class Partition:
         self, connections: Connections, prefix: str, patience: float | None, clock: Clock, confirm: Command | None
     ) -> None:
         self.prefix = prefix
-        self.commits = Commits(connections, prefix, patience, confirm)
+        self.commits = Commits(connections, prefix, patience, confirm, clock)
         self.transitions = Transitions(self.commits, prefix, clock)
         self.queries = Queries(connections, prefix)
 

@@ -6,19 +6,16 @@ Each stub is named as its script, whose header is the contract. `Fenced` is rais
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from redis import exceptions
 
 from zart_redis.errors import SerializationError
 from zart_redis.model import BodyClaim, EventDelivery, Fenced, StepClaim, Unreadable
-from zart_redis.store.commits import Commits
+from zart_redis.store.commits import Clock, Commits
 from zart_redis.store.connections import cannot_read
 from zart_redis.store.lua import SCRIPTS
-
-Clock = Callable[[], int | None]
-"""The time in ms that a test harness supplies, or None for Redis's own clock."""
 
 
 class Held(NamedTuple):

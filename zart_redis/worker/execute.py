@@ -15,8 +15,8 @@ from zart_redis.errors import SerializationError
 from zart_redis.logs import get_logger
 from zart_redis.model import BodyClaim, Fenced, StepClaim, Unreadable
 from zart_redis.registry import HandlerDefinition
+from zart_redis.store.commits import Clock
 from zart_redis.store.store import Partition
-from zart_redis.store.transitions import Clock
 from zart_redis.worker.ports import BodyPort, StepPort
 
 log = get_logger()

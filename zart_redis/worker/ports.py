@@ -9,8 +9,9 @@ from typing import TypeVar
 
 from zart_redis.engine.ports import ChildRequest, Ready, WaitRequest
 from zart_redis.model import BodyClaim, StepClaim
+from zart_redis.store.commits import Clock
 from zart_redis.store.store import Partition
-from zart_redis.store.transitions import Clock, Held, HeldStep
+from zart_redis.store.transitions import Held, HeldStep
 
 T = TypeVar("T")
 

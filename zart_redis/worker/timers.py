@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import asyncio
 
+from zart_redis.store.commits import Clock
 from zart_redis.store.store import Partition
-from zart_redis.store.transitions import Clock
 from zart_redis.worker.execute import set_aside
 
 MOST_AT_ONCE = 200

@@ -27,9 +27,9 @@ from zart_redis.model import WorkerInfo, from_ms
 from zart_redis.registry import HandlerDefinition
 from zart_redis.registry import handlers as declared
 from zart_redis.settings import Settings
+from zart_redis.store.commits import Clock
 from zart_redis.store.connections import Backoff
 from zart_redis.store.store import Partition, Store
-from zart_redis.store.transitions import Clock
 from zart_redis.worker.claim import ClaimLoop
 from zart_redis.worker.execute import Executor, Slots
 from zart_redis.worker.lease import Lease

@@ -19,7 +19,7 @@ from tests.servers import RedisProcess, installed_servers
 async def main(wanted: list[str]) -> int:
     rows: list[Row] = []
     began = time.monotonic()
-    print(f"{'redis':<10} {'workflow':<34} {'who dies':<8} {'places':>6} {'survived':>8} {'seconds':>7}")
+    print(f"{'redis':<10} {'workflow':<34} {'who':<8} {'places':>6} {'survived':>8} {'seconds':>7}")
     for version, binary in installed_servers().items():
         with RedisProcess(binary) as server:
             prepare(server.url)

@@ -1,4 +1,5 @@
-"""Plays a workflow once for each place where its worker, or its client, can die, and says what went wrong."""
+"""Plays a workflow once for each place where its worker, or its client, can die or be cut off from Redis, and says what
+went wrong."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from typing import Any
 import redis
 
 from tests.crash.places.laws import Snapshot, broken_laws, leftovers
-from tests.crash.places.stage import RETENTION, Place, Stage, Victim
+from tests.crash.places.stage import FATES, RETENTION, Place, Stage, Victim
 from tests.crash.places.workflows import EFFECTS, HANDLERS, Workflow
 from zart_redis.store.lua import SCRIPTS
 
@@ -25,12 +26,15 @@ class Play:
     """What came of one run."""
 
     place: Place | None
-    died_at: str = ""
+    met_at: str = ""
+    """The command at which the fate was met."""
     problems: list[str] = field(default_factory=list)
     outcome: dict[str, Any] = field(default_factory=dict)
     effects: Counter[tuple[str, int]] = field(default_factory=Counter)
     before: Counter[tuple[str, int]] = field(default_factory=Counter)
-    at_death: Snapshot | None = None
+    """The effects until then."""
+    then: Snapshot | None = None
+    """All keys as they stood then."""
     sent: dict[str, int] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
     racy: bool = False
@@ -61,13 +65,13 @@ async def play(workflow: Workflow, url: str, place: Place | None) -> Play:
     EFFECTS.clear()
     result = Play(place)
 
-    def on_death(command: str, snapshot: Snapshot) -> None:
-        result.died_at = command
-        result.at_death = snapshot
+    def on_fate(command: str, snapshot: Snapshot) -> None:
+        result.met_at = command
+        result.then = snapshot
         result.before = Counter(EFFECTS)
-        result.problems += [f"at the death: {problem}" for problem in broken_laws(snapshot)]
+        result.problems += [f"at once: {problem}" for problem in broken_laws(snapshot)]
 
-    async with asyncio.timeout(PLAY_SECONDS), Stage(HANDLERS, url, place, on_death) as stage:
+    async with asyncio.timeout(PLAY_SECONDS), Stage(HANDLERS, url, place, on_fate) as stage:
         await _act(workflow, stage)
         await stage.settle()
         result.sent, result.names, result.racy = stage.sent, stage.names, stage.racy
@@ -112,7 +116,7 @@ async def _ended_well(stage: Stage, result: Play) -> list[str]:
 
 
 def judge(result: Play, undisturbed: Play) -> list[str]:
-    """What a death has changed that it must not."""
+    """What it has changed that it must not."""
     if result.racy:
         return result.problems
     problems = list(result.problems)
@@ -121,7 +125,7 @@ def judge(result: Play, undisturbed: Play) -> list[str]:
             continue  # a scheduled step that goes with its execution: it may or may not have got so far
         here, there = result.outcome.get(key), undisturbed.outcome.get(key)
         if here != there:
-            problems.append(f"{key} is {here!r}, and was {there!r} without a death")
+            problems.append(f"{key} is {here!r}, and was {there!r} undisturbed")
     for attempt in sorted(result.effects.keys() | undisturbed.effects.keys()):
         extra = result.effects[attempt] - undisturbed.effects[attempt]
         if extra < 0 and "dropped" not in attempt[0]:
@@ -132,20 +136,21 @@ def judge(result: Play, undisturbed: Play) -> list[str]:
 
 
 def _was_between_run_and_record(attempt: tuple[str, int], result: Play) -> bool:
-    """Whether at the death this attempt had begun, and nothing said how it ended."""
-    if result.at_death is None or not result.before[attempt]:
+    """Whether its worker died when this attempt had begun and nothing said how it ended: then it runs again."""
+    died = result.place is not None and result.place.fate != "is cut off after"
+    if not died or result.then is None or not result.before[attempt]:
         return False
     key, number = attempt
     owner, _, name = key.rpartition(":")
     id, _, run = owner.rpartition(":")
-    recorded = result.at_death.recorded()
+    recorded = result.then.recorded()
     for scope in (run, f"{run}f"):
         record = recorded.get((f"{id}:{scope}", name), b"")
         if record[:1] in (b"v", b"b", b"z"):
             return False
         if record[:1] == b"a" and int(record[1:].split(b",")[0]) >= number:
             return False
-        child = result.at_death.children.get((id, scope), {}).get(name)
+        child = result.then.children.get((id, scope), {}).get(name)
         if child is not None and child.attempts >= number:
             return False
     return True
@@ -157,7 +162,11 @@ async def every_place(
     """`wanted` picks places when there is no time for all."""
     began = time.monotonic()
     row = Row(workflow.name, victim)
-    undisturbed = await play(workflow, url, None)
+    try:
+        undisturbed = await play(workflow, url, None)
+    except Exception as error:
+        row.problems.append(f"undisturbed: {type(error).__name__}: {error}")
+        return row
     row.problems += [f"undisturbed: {problem}" for problem in undisturbed.problems]
     for place in _places(victim, undisturbed):
         if not wanted(place):
@@ -168,12 +177,12 @@ async def every_place(
             row.places += 1
             row.problems.append(f"{place}: {type(error).__name__}: {error}")
             continue
-        if not result.died_at:
+        if not result.met_at:
             continue  # this time it had ended before
         row.places += 1
         problems = judge(result, undisturbed)
         row.survived += not problems
-        row.problems += [f"{place} ({result.died_at}): {problem}" for problem in problems]
+        row.problems += [f"{place} ({result.met_at}): {problem}" for problem in problems]
     row.seconds = time.monotonic() - began
     return row
 
@@ -181,5 +190,4 @@ async def every_place(
 def _places(victim: Victim, undisturbed: Play) -> Iterator[Place]:
     """All of them, and a few more: who is faster is not the same each time."""
     for number in range(1, undisturbed.sent[victim] + 4):
-        yield Place(victim, number, done=False)
-        yield Place(victim, number, done=True)
+        yield from (Place(victim, number, fate) for fate in FATES)

@@ -1,4 +1,4 @@
-"""The stage on which one run is played: a harness whose worker, or whose client, dies at one command of its own."""
+"""The stage on which one run is played: a harness whose worker, or whose client, meets its fate at one command."""
 
 from __future__ import annotations
 
@@ -24,63 +24,69 @@ RETENTION = "400d"
 
 Victim = Literal["worker", "client"]
 VICTIMS: tuple[Victim, ...] = get_args(Victim)
+Fate = Literal["dies before", "dies after", "is cut off after"]
+FATES: tuple[Fate, ...] = get_args(Fate)
+"""It dies before the command is sent, or when it is carried out and its reply unread; or the connection breaks then."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where to die: at which command of whom, before it is sent or when it has been carried out."""
+    """At which command of whom, and what happens there."""
 
     victim: Victim
     number: int
-    done: bool
+    fate: Fate
 
     def __str__(self) -> str:
-        return f"{self.victim}, {'after' if self.done else 'before'} command {self.number}"
+        return f"the {self.victim} {self.fate} command {self.number}"
+
+    def is_at(self, victim: Victim, number: int, done: bool) -> bool:
+        """Whether this is it, as seen before a command is sent or when it was carried out."""
+        return (self.victim, self.number, self.fate != "dies before") == (victim, number, done)
 
 
 class Stage(Harness):
-    """`on_death` is called at the moment of the death, with all keys as they stood then."""
+    """`on_fate` is called when it is met, with all keys as they stand then."""
 
     def __init__(
         self,
         handlers: Iterable[Any],
         url: str,
         place: Place | None,
-        on_death: Callable[[str, Snapshot], None],
+        on_fate: Callable[[str, Snapshot], None],
     ) -> None:
         super().__init__(handlers, server=url, namespace=NAMESPACE, retention=RETENTION, patience="20s")
         self._place = place
         self._began = self.clock.ms
-        self._on_death = on_death
+        self._on_fate = on_fate
         self._watcher = redis.Redis(unix_socket_path=url.removeprefix("unix://"))
         self._strangers: set[str] = set()
         self.sent = {"worker": 0, "client": 0}
         self.names: list[str] = []
-        self.died = False
+        self.met = False
         self.racy = False
         """Set by a client whose outcome depends on who is faster: then only the laws are compared."""
         self.client_died = asyncio.Event()
         self._numbers: dict[tuple[Victim, int, int], int] = {}
         self._workers = 0
 
-    # ---- death ----
+    # ---- fate ----
 
-    def _meets(self, victim: Victim, process: int, number: int, name: str, done: bool) -> bool:
-        """Whether it dies here. Commands are counted through all workers, or clients, that follow one another."""
+    def _meets(self, victim: Victim, process: int, number: int, name: str, done: bool) -> Fate | None:
+        """What happens here. Commands are counted through all workers, or clients, that follow one another."""
         if not done:
             self.sent[victim] += 1
             self._numbers[victim, process, number] = self.sent[victim]
             self.names.append(f"{victim} {name}")
         number = self._numbers[victim, process, number]
-        if self.died or self._place != Place(victim, number, done):
-            return False
-        self.died = True
-        return True
+        if self.met or self._place is None or not self._place.is_at(victim, number, done):
+            return None
+        self.met = True
+        return self._place.fate
 
     def _watch_worker(self, process: int, number: int, name: str, done: bool) -> None:
-        if not self.crashes and self._meets("worker", process, number, name, done):
-            self.crash()
-            self._on_death(name, self.snapshot())
+        if not self.crashes and (fate := self._meets("worker", process, number, name, done)):
+            self._fulfil(fate, name, self.crash)
 
     def client(self) -> WiredScheduler:
         """A client; the first one may be the victim."""
@@ -91,10 +97,19 @@ class Stage(Harness):
         return self._client
 
     def _watch_client(self, number: int, name: str, done: bool) -> None:
-        if self._meets("client", 0, number, name, done):
-            self._client.kill()
-            self._on_death(name, self.snapshot())
-            self.client_died.set()
+        if fate := self._meets("client", 0, number, name, done):
+            self._fulfil(fate, name, self._kill_client)
+
+    def _kill_client(self) -> None:
+        self._client.kill()
+        self.client_died.set()
+
+    def _fulfil(self, fate: Fate, command: str, kill: Callable[[], object]) -> None:
+        if fate != "is cut off after":
+            kill()
+        self._on_fate(command, self.snapshot())
+        if fate == "is cut off after":
+            raise redis.ConnectionError("cut off")
 
     def snapshot(self) -> Snapshot:
         return take_snapshot(self._watcher, PREFIX)
