@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -46,7 +47,8 @@ class Peer:
     name: str
     module: str
     package: str
-    database: str = "redis"
+    server: str | None = None
+    """The program that must be on PATH, besides ours."""
 
 
 PEERS = (
@@ -54,8 +56,9 @@ PEERS = (
     Peer("docket", "docket_peer", "pydocket"),
     Peer("taskiq-redis", "taskiq_peer", "taskiq-redis"),
     Peer("arq", "arq_peer", "arq"),
-    Peer("DBOS on SQLite", "dbos_peer", "dbos", "sqlite"),
+    Peer("DBOS on SQLite", "dbos_peer", "dbos"),
     Peer("DBOS on Postgres", "dbos_peer", "dbos", "postgres"),
+    Peer("Restate", "restate_peer", "restate-sdk[client] hypercorn", "restate-server"),
 )
 
 
@@ -83,14 +86,14 @@ def report(scene: Scene, pythons: Sequence[Path], console: Console) -> dict[str,
         measured = [ours]
         for peer in PEERS:
             found = _find(peer, candidates)
-            if found is None:
+            if peer.server and shutil.which(peer.server) is None:
+                console.print(f"{peer.name} is left out: there is no {peer.server} on PATH")
+            elif found is None:
                 console.print(
                     f"{peer.name} is left out: make a venv, `pip install {peer.package}`, and pass its --python"
                 )
-            elif peer.database == "postgres" and database is None:
-                console.print(f"{peer.name} is left out: there is no postgres on PATH")
             else:
-                url = database if peer.database == "postgres" else None
+                url = database if peer.server == "postgres" else None
                 run = functools.partial(_run, scene, peer, found[0], url)
                 measured.append(Measured(peer.name, found[1], run))
         for _ in range(scene.rounds):
