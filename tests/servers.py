@@ -11,13 +11,14 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import redis
 from redis.backoff import NoBackoff
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS as SLOTS
 from redis.retry import Retry
 
 from zart_redis.store.embedded import find_redis_server
@@ -195,3 +196,28 @@ class RedisProcess:
         self._process.send_signal(how)
         self._process.wait(timeout=30)
         self._process = None
+
+
+@asynccontextmanager
+async def cluster(masters: int, **options: Any) -> AsyncIterator[list[RedisProcess]]:
+    """A Redis Cluster of so many masters, which share the slots evenly. `options` are those of `RedisProcess`."""
+    settings = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
+    async with AsyncExitStack() as stack:
+        nodes = [
+            stack.enter_context(RedisProcess(port=free_port(), options=settings, **options)) for _ in range(masters)
+        ]
+        for number, node in enumerate(nodes):
+            with node.connect() as client:
+                first, last = (SLOTS * edge // masters for edge in (number, number + 1))
+                client.execute_command("CLUSTER", "ADDSLOTS", *range(first, last))
+                client.execute_command("CLUSTER", "MEET", "127.0.0.1", nodes[0].port)
+        async with asyncio.timeout(20):
+            while not all(_sees(node, masters) for node in nodes):
+                await asyncio.sleep(0.05)
+        yield nodes
+
+
+def _sees(node: RedisProcess, masters: int) -> bool:
+    with node.connect() as client:
+        state: Any = client.execute_command("CLUSTER", "INFO")
+        return all(sign in state for sign in (b"cluster_state:ok", f"cluster_known_nodes:{masters}\r".encode()))

@@ -4,7 +4,7 @@ import asyncio
 import random
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from redis import exceptions as failures
 from redis.crc import key_slot
 
-from tests.servers import Proxy, RedisProcess, free_port
+from tests.servers import Proxy, RedisProcess, cluster, free_port
 from zart_redis.errors import ConfigurationError
 from zart_redis.store import connections as module
 from zart_redis.store.connections import Backoff, Connections, out_of_memory, retryable, round_trip
@@ -466,34 +466,12 @@ async def test_a_server_that_evicts_is_refused_unless_told_otherwise() -> None:
 # Redis Cluster
 
 
-@asynccontextmanager
-async def cluster() -> AsyncIterator[list[RedisProcess]]:
-    """Two primaries, each with half of the slots."""
-    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
-    async with AsyncExitStack() as stack:
-        nodes = [stack.enter_context(RedisProcess(port=free_port(), options=options)) for _ in range(2)]
-        for node, slots in zip(nodes, (range(8192), range(8192, 16384)), strict=True):
-            with node.connect() as client:
-                client.execute_command("CLUSTER", "ADDSLOTS", *slots)
-                client.execute_command("CLUSTER", "MEET", "127.0.0.1", nodes[0].port)
-        async with asyncio.timeout(20):
-            while not all(map(sees_both, nodes)):
-                await asyncio.sleep(0.05)
-        yield nodes
-
-
-def sees_both(node: RedisProcess) -> bool:
-    with node.connect() as client:
-        state: Any = client.execute_command("CLUSTER", "INFO")
-        return all(sign in state for sign in (b"cluster_state:ok", b"cluster_known_nodes:2"))
-
-
 def key_in(slots: Callable[[int], bool]) -> str:
     return next(key for n in range(1000) if slots(key_slot((key := f"{{x:{n}}}:key").encode())))
 
 
 async def test_each_key_is_asked_of_the_node_that_holds_it() -> None:
-    async with cluster() as nodes:
+    async with cluster(2) as nodes:
         low, high = key_in(lambda slot: slot < 8192), key_in(lambda slot: slot >= 8192)
         async with connected(f"redis+cluster://127.0.0.1:{nodes[0].port}") as connections:
             for key in (low, high):
@@ -525,7 +503,7 @@ async def moved_slot_is_followed(connections: Connections, nodes: list[RedisProc
 
 
 async def test_a_lost_node_of_a_cluster_comes_back() -> None:
-    async with cluster() as nodes:
+    async with cluster(2) as nodes:
         high = key_in(lambda slot: slot >= 8192)
         async with connected(f"redis+cluster://127.0.0.1:{nodes[0].port}", timeout=2) as connections:
             await connections.client(high).ping()
