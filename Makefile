@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test lint types bench soak clean
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -25,8 +25,25 @@ types: $(VENV)/ready
 test: lint types
 	$(BIN)/pytest
 
-bench: $(VENV)/ready
+# Each peer in an environment that its libraries can live in.
+$(VENV)/peers: pyproject.toml
+	$(PYTHON) -m venv $(VENV)/most-peers
+	$(VENV)/most-peers/bin/pip install --quiet --disable-pip-version-check '.[bench]'
+	$(PYTHON) -m venv $(VENV)/arq
+	$(VENV)/arq/bin/pip install --quiet --disable-pip-version-check arq
+	touch $@
+
+bench: $(VENV)/ready $(VENV)/peers
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks peers --python $(VENV)/most-peers/bin/python --python $(VENV)/arq/bin/python
+
+# What takes too long for every change: all places to die, a million steps of the model, minutes of chaos.
+soak: $(VENV)/ready
+	$(BIN)/python -m tests.crash.places
+	$(BIN)/python -m tests.model.soak --steps 1000000
+	$(BIN)/python -m tests.soak chaos --appendfsync always
+	$(BIN)/python -m tests.soak chaos --appendfsync everysec
+	$(BIN)/python -m tests.soak durability
 
 clean:
 	rm -rf $(VENV) .zart .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
