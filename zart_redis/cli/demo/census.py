@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from zart_redis.cli.demo.ledger import Ledger
-from zart_redis.cli.demo.stage import Stage, records
+from zart_redis.cli.demo.stage import Stage, recorded_steps
 from zart_redis.worker.app import load
 
 CENSUS = "census-of-the-standard-library"
@@ -105,9 +105,10 @@ async def _print_recovery(stage: Stage, ledger: Ledger, kill: Kill | None) -> No
     if kill is None:
         stage.console.print("   [red]The census was over before a process could be killed.[/]")
         return
-    names = [f"parse {path}" for path in ledger.begun.get(kill.pid, ())]
-    found = (await records(stage, CENSUS, names)).values()
-    rescued = sorted(record.at for record in found if record.worker != kill.worker)
+    steps = await recorded_steps(stage, CENSUS)
+    begun = (steps[f"parse {path}"] for path in ledger.begun.get(kill.pid, ()))
+    last = (step.attempts[-1] for step in begun)
+    rescued = sorted(attempt.finished_at for attempt in last if attempt.worker != kill.worker)
     print_line = stage.console.print
     print_line(f"   The killed process had {len(rescued)} steps in its hands.")
     if rescued:

@@ -17,9 +17,7 @@ from zart_redis.cli.demo.stage import Stage
 from zart_redis.cli.running import Code, end, run
 from zart_redis.client.scheduler import DurableScheduler
 from zart_redis.errors import ConfigurationError
-from zart_redis.settings import Settings
 from zart_redis.store.embedded import embedded_server
-from zart_redis.store.store import Store
 from zart_redis.worker.app import load
 from zart_redis.worker.pool import Pool
 
@@ -66,19 +64,15 @@ async def _stage(console: Console) -> AsyncIterator[Stage]:
     """A Redis, a pool and clients, all gone at the end; what `.zart` of the current folder holds is not touched."""
     with tempfile.TemporaryDirectory(prefix="zart-demo-", ignore_cleanup_errors=True) as folder:
         async with embedded_server(Path(folder)) as server:
-            common = {"redis_url": server.url, "namespace": "demo"}
+            common = {"redis_url": server.url, "namespace": "demo", "log_level": "error"}
             pool = Pool(
-                {**common, "app": "workers", "queues": ["default"], "concurrency": CONCURRENCY, "log_level": "error"},
-                processes=PROCESSES,
+                {**common, "app": "workers", "queues": ["default"], "concurrency": CONCURRENCY}, processes=PROCESSES
             )
             running = asyncio.create_task(pool.run())
             try:
-                async with (
-                    DurableScheduler(server.url, namespace="demo") as scheduler,
-                    Store(Settings.load(**common), patience=5) as store,
-                ):
+                async with DurableScheduler(server.url, namespace="demo") as scheduler:
                     await _ready(pool, running, console)
-                    yield Stage(console, Path(folder), scheduler, store, pool)
+                    yield Stage(console, Path(folder), scheduler, pool)
             finally:
                 pool.stop()
                 await running

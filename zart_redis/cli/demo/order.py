@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from rich.markup import escape
 from rich.table import Column, Table
 
-from zart_redis.cli.demo.stage import Stage, records
+from zart_redis.cli.demo.stage import Stage, recorded_steps
 from zart_redis.cli.output import to_json
 from zart_redis.client.connection import EventClient
 from zart_redis.durations import format_ms
@@ -16,7 +16,6 @@ from zart_redis.model import ExecutionRecord
 
 ORDER = "order-1"
 DATA = {"id": ORDER, "account": "ann", "items": {"lamp": 4900, "bulb": 350}, "outages": 2, "settle": "1s"}
-STEPS = ("validate-order", "charge-order", "settle")
 LOOK_EVERY_SECONDS = 0.05
 
 
@@ -30,7 +29,8 @@ async def show_order(stage: Stage) -> None:
     await stage.scheduler.start(ORDER, "fulfil-order", DATA)
     with stage.console.status("the order is on its way"):
         await _until_it_waits_for(stage, "event shipped")
-        async with EventClient(stage.store.settings.redis_url, namespace=stage.store.settings.namespace) as warehouse:
+        settings = stage.scheduler.settings
+        async with EventClient(settings.redis_url, namespace=settings.namespace) as warehouse:
             delivery = await warehouse.offer_event(ORDER, "shipped", {"tracking": "ZR-42"})
             delivered_at = datetime.now(UTC)
         record = await stage.scheduler.wait(ORDER, "30s")
@@ -44,7 +44,7 @@ async def _until_it_waits_for(stage: Stage, what: str) -> None:
 
 async def _timeline(stage: Stage, record: ExecutionRecord, delivery: str, delivered_at: datetime) -> Table:
     """From the records in Redis, by its clock; of the event, what this process saw."""
-    found = await records(stage, ORDER, STEPS)
+    steps = await recorded_steps(stage, ORDER)
     table = Table("after", "what", Column("how", overflow="fold"), box=None, header_style="bold")
 
     def row(at: datetime | None, what: str, how: str) -> None:
@@ -53,10 +53,12 @@ async def _timeline(stage: Stage, record: ExecutionRecord, delivery: str, delive
 
     row(record.created_at, "started", "")
     for name in ("validate-order", "charge-order"):
-        step = found[name]
-        failed = f", of which {step.attempts - 1} failed" if step.attempts > 1 else ""
-        row(step.at, f"step {name}", f"{step.attempts} attempt{'s' if failed else ''}{failed}; worker {step.worker}")
-    row(found["settle"].at, "sleep settle", "over; it held no process")
+        step = steps[name]
+        tries = step.attempt_count
+        failed = f", of which {tries - 1} failed" if tries > 1 else ""
+        by = step.attempts[-1].worker
+        row(step.finished_at, f"step {name}", f"{tries} attempt{'s' if failed else ''}{failed}; worker {by}")
+    row(steps["settle"].finished_at, "sleep settle", "over; it held no process")
     row(delivered_at, "event shipped", f"{delivery} by an EventClient")
     row(record.finished_at, record.status, escape(to_json(record.output)))
     return table
