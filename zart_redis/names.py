@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from string import Formatter
 from typing import Any
+from zlib import crc32
 
 from zart_redis.errors import InvalidInput
 
@@ -36,6 +38,31 @@ def check_optional(value: object, what: str) -> None:
     """As `check_name`, but None will do, too."""
     if value is not None:
         check_name(value, what)
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A name with placeholders, as "report-{index}"."""
+
+    mark: int
+    """Two bytes that tell templates apart, as far as two bytes can."""
+    _pattern: re.Pattern[str]
+
+    @classmethod
+    def of(cls, name: str) -> Template | None:
+        """None if there is no placeholder in this name, or none that can be read."""
+        try:
+            parts = list(Formatter().parse(name))
+        except ValueError:
+            return None
+        if all(field is None for _, field, _, _ in parts):
+            return None
+        pattern = "".join(re.escape(literal) + ("" if field is None else ".*") for literal, field, _, _ in parts)
+        return cls(crc32(name.encode()) & 0xFFFF, re.compile(pattern, re.DOTALL))
+
+    def can_make(self, name: str) -> bool:
+        """Whether filling the placeholders can have made this name."""
+        return self._pattern.fullmatch(name) is not None
 
 
 def placeholders(template: str, allowed: Collection[str], what: str) -> frozenset[str]:

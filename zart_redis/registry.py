@@ -10,8 +10,9 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
+from zart_redis import names
 from zart_redis.codec import Codec, Parameters, codec_for
 from zart_redis.error_codec import ErrorCodec
 from zart_redis.errors import UnknownTask
@@ -19,6 +20,9 @@ from zart_redis.outcomes import E_co, Failure, T_co
 from zart_redis.retry import RetryConfig
 
 TimeoutScope = Literal["global", "per_attempt"]
+Origin: TypeAlias = str | int | None
+"""The declared name behind the name of a call: None if they are one, the mark of the template that can have made it, or
+the declared name itself. Marks are short, so that the records of small results stay so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,15 @@ class StepDefinition:
     timeout_scope: TimeoutScope
     is_adhoc: bool = False
     """A bare callable: no process finds it by its name, so it must travel sealed."""
+    template: names.Template | None = None
+    """The name, if it has placeholders."""
+
+    def origin(self, name: str) -> Origin:
+        """What a record under this name says of the step that made it."""
+        if name == self.name:
+            return None
+        made_by_template = self.template is not None and self.template.can_make(name)
+        return self.template.mark if self.template is not None and made_by_template else self.name
 
     @property
     def place(self) -> str:
@@ -61,9 +74,9 @@ def define_step(
     is_adhoc: bool = False,
 ) -> StepDefinition:
     """A definition from its parts; an ad-hoc step travels as a call of this."""
-    parameters, errors = Parameters(fn), ErrorCodec(raises)
+    parameters, errors, template = Parameters(fn), ErrorCodec(raises), names.Template.of(name)
     return StepDefinition(
-        name, fn, is_async(fn), parameters, raises, errors, retry, timeout_ms, timeout_scope, is_adhoc
+        name, fn, is_async(fn), parameters, raises, errors, retry, timeout_ms, timeout_scope, is_adhoc, template
     )
 
 
@@ -149,6 +162,14 @@ class Declared(Generic[D]):
 def place_of(origin: Callable[..., Any]) -> str:
     """Where a function or class was defined."""
     return f"{origin.__module__}.{origin.__qualname__}"
+
+
+def declared_name(name: str, origin: Origin) -> str | None:
+    """The declared name of the step that recorded a name; None if no template of this mark is known here."""
+    if not isinstance(origin, int):
+        return origin or name
+    marked = (step for step in steps.by_name.values() if step.template and step.template.mark == origin)
+    return next((step.name for step in marked if step.origin(name) == origin), None)
 
 
 steps: Declared[StepDefinition] = Declared()

@@ -21,6 +21,8 @@ from zart_redis.engine.ports import ChildRequest, Ready, Surroundings, WaitReque
 from zart_redis.handlers import DurableHandler
 from zart_redis.model import BodyClaim, ExecutionInfo, Fenced
 
+WORKER = "c0ffee01"
+
 
 class MemoryPort:
     def __init__(self) -> None:
@@ -45,7 +47,7 @@ class MemoryPort:
     def settle(self, name: str, value: Any) -> None:
         """A worker has run a scheduled step."""
         del self.children[name]
-        self.records[name] = encode_result("v", msgspec.msgpack.encode(value), None, 1, 0, "w") + self._stamp()
+        self.records[name] = encode_result("v", msgspec.msgpack.encode(value), None, 1, 0, WORKER) + self._stamp()
 
     def wake(self) -> None:
         """Move the clock to the first moment at which something is due."""
@@ -141,7 +143,7 @@ class MemoryPort:
 
 def surroundings() -> Surroundings:
     return Surroundings(
-        worker="w",
+        worker=WORKER,
         namespace="memory",
         max_payload=10_000,
         max_deliveries=5,

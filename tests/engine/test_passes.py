@@ -10,7 +10,7 @@ import pytest
 
 import zart_redis as zart
 from tests.engine.conftest import Log
-from tests.engine.memory import MemoryPort, an_execution, one_pass
+from tests.engine.memory import WORKER, MemoryPort, an_execution, one_pass
 from tests.fundamentals.helpers import happens, until
 from zart_redis import zart_step
 from zart_redis.engine import drive
@@ -55,7 +55,9 @@ async def test_what_is_recorded_is_not_run_again(port: MemoryPort) -> None:
 
 async def test_the_first_record_of_a_name_stands(port: MemoryPort) -> None:
     execution = an_execution(port)  # which knows of no record, as one whose reply was lost
-    record = encode_result("v", msgspec.msgpack.encode("from elsewhere"), "pass-{word}", 1, 0, "w")
+    record = encode_result(
+        "v", msgspec.msgpack.encode("from elsewhere"), note.definition.origin("pass-a"), 1, 0, WORKER
+    )
     port.records["pass-a"] = record + bytes(6)
 
     async def body() -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import enum
+import itertools
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -186,6 +187,30 @@ async def test_a_name_recorded_by_another_declared_step_is_a_mismatch(scheduler:
         scheduler, lambda: zart.require(charge().named("pay")), lambda: zart.require(refund().named("pay"))
     )
     assert error == zart.ReplayMismatch("pay", "step 'charge'", "step 'refund'")
+
+
+async def test_names_made_by_templates_tell_their_steps_apart(scheduler: zart.DurableScheduler) -> None:
+    @zart_step("report-{index}")
+    async def report(index: int) -> int:
+        return index
+
+    @zart_step("report-{number}")
+    async def other_report(number: int) -> int:
+        return number
+
+    @zart_step("report-3")
+    async def third_report() -> int:
+        return 3
+
+    calls: list[Callable[[], Any]] = [
+        lambda: zart.require(report(3)),
+        lambda: zart.require(other_report(3)),
+        lambda: zart.require(third_report()),
+    ]
+    names = ["step 'report-{index}'", "step 'report-{number}'", "step 'report-3'"]
+    for first, second in itertools.permutations(range(3), 2):
+        error = await changed(scheduler, calls[first], calls[second])
+        assert error == zart.ReplayMismatch("report-3", names[first], names[second])
 
 
 async def test_renaming_a_function_changes_nothing(scheduler: zart.DurableScheduler) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from zart_redis import names
+from zart_redis import names, registry
 from zart_redis.client.connection import Client, reading
 from zart_redis.codec import Codec, codec_for
 from zart_redis.engine import journal
@@ -52,6 +52,7 @@ class StepDetail:
 
     name: str
     declared_name: str
+    """That of the call, where a template made it that this process has not declared."""
     kind: str
     """"step", "capture", "sleep" or "event"."""
     status: StepStatus
@@ -186,9 +187,9 @@ def _attempts(rows: RunRows) -> dict[str, list[AttemptDetail]]:
     return found
 
 
-def _attempt(number: int, worker: str, stamped: bytes, ms: int, error: RemoteError | None) -> AttemptDetail:
+def _attempt(number: int, worker: int, stamped: bytes, ms: int, error: RemoteError | None) -> AttemptDetail:
     finished = journal.stamp_of(stamped)
-    return AttemptDetail(number, worker, from_ms(finished - ms), from_ms(finished), error)
+    return AttemptDetail(number, journal.worker_name(worker), from_ms(finished - ms), from_ms(finished), error)
 
 
 def _steps(rows: RunRows, events: Mapping[str, bytes], *, in_on_failure: bool) -> list[StepDetail]:
@@ -215,7 +216,7 @@ def _step(
     match letter:
         case "v" | "c" | "b" | "z":
             entry = journal.decode_result(record)
-            declared, count = entry.declared or name, entry.attempts
+            declared, count = registry.declared_name(name, entry.origin) or name, entry.attempts
             if letter in ("v", "c"):
                 result = _ANY.decode(entry.value, f"the result of {name!r}")
             else:

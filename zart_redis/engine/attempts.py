@@ -46,19 +46,18 @@ def settle_value(call: Call[Any, Any], value: Any, attempts: int, ms: int, at: S
     step, what = call.definition, f"the result of step {call.name!r}"
     data, back = step.returns.round_trip(value, what)
     within(at.max_payload, data, what)
-    declared = step.name if step.name != call.name else None
-    return Settled(encode_result("v", data, declared, attempts, ms, at.worker), Ok(back))
+    return Settled(encode_result("v", data, step.origin(call.name), attempts, ms, at.worker), Ok(back))
 
 
 def settle_error(call: Call[Any, Any], error: BaseException, attempts: int, ms: int, at: Surroundings) -> Settled:
     step = call.definition
     data = step.errors.encode(error)
     back = step.errors.decode(data)
-    declared = step.name if step.name != call.name else None
+    origin = step.origin(call.name)
     if isinstance(error, ZartStepError):
         assert isinstance(back, ZartStepError)
-        return Settled(encode_result("z", data, declared, attempts, ms, at.worker), ZartErr(back))
-    return Settled(encode_result("b", data, declared, attempts, ms, at.worker), BusinessErr(back))
+        return Settled(encode_result("z", data, origin, attempts, ms, at.worker), ZartErr(back))
+    return Settled(encode_result("b", data, origin, attempts, ms, at.worker), BusinessErr(back))
 
 
 async def attempt(

@@ -20,7 +20,7 @@ import msgspec
 
 from zart_redis.errors import ReplayMismatch, SerializationError, ZartStepError
 from zart_redis.outcomes import BusinessErr, Ok, ZartErr
-from zart_redis.registry import StepDefinition
+from zart_redis.registry import Origin, StepDefinition, declared_name
 
 Outcome = Ok[Any] | BusinessErr[Any] | ZartErr
 
@@ -46,11 +46,10 @@ class Result(msgspec.Struct, array_like=True, frozen=True):
     """What a step or a capture left: its encoded value or error, and how it came about."""
 
     value: msgspec.Raw
-    declared: str | None
-    """The declared name of the step, where the call had a name of its own."""
+    origin: Origin
     attempts: int
     ms: int
-    worker: str
+    worker: int
 
 
 class Note(msgspec.Struct, array_like=True, frozen=True):
@@ -61,7 +60,7 @@ class Note(msgspec.Struct, array_like=True, frozen=True):
     number: int
     error: msgspec.Raw
     ms: int
-    worker: str
+    worker: int
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -69,8 +68,8 @@ _decode_note = msgspec.msgpack.Decoder(Note).decode
 _decode = msgspec.msgpack.Decoder(Result).decode
 
 
-def encode_result(letter: str, value: bytes, declared: str | None, attempts: int, ms: int, worker: str) -> bytes:
-    return letter.encode() + _encode(Result(msgspec.Raw(value), declared, attempts, ms, worker))
+def encode_result(letter: str, value: bytes, origin: Origin, attempts: int, ms: int, worker: str) -> bytes:
+    return letter.encode() + _encode(Result(msgspec.Raw(value), origin, attempts, ms, int(worker, 16)))
 
 
 def decode_result(record: bytes, *, stamped: bool = True) -> Result:
@@ -82,7 +81,7 @@ def decode_result(record: bytes, *, stamped: bool = True) -> Result:
 
 
 def encode_note(step: str, number: int, error: bytes, ms: int, worker: str) -> bytes:
-    return _encode(Note(step, number, msgspec.Raw(error), ms, worker))
+    return _encode(Note(step, number, msgspec.Raw(error), ms, int(worker, 16)))
 
 
 def read_note(note: bytes) -> Note:
@@ -90,6 +89,11 @@ def read_note(note: bytes) -> Note:
         return _decode_note(note[:-_STAMP_BYTES])
     except msgspec.MsgspecError as error:
         raise SerializationError(f"an entry of the attempt log cannot be read: {error}") from None
+
+
+def worker_name(worker: int) -> str:
+    """The id of the worker that a record or a note names by its number."""
+    return f"{worker:08x}"
 
 
 def stamp_of(record: bytes) -> int:
@@ -134,9 +138,10 @@ def read_outcome(name: str, record: bytes, step: StepDefinition, *, stamped: boo
     """
     letter = expect(name, record, STEP)
     result = decode_result(record, stamped=stamped)
-    declared = result.declared or name
-    if declared != step.name:
-        raise ReplayMismatch(name, f"step {declared!r}", f"step {step.name!r}")
+    if result.origin != step.origin(name):
+        declared = declared_name(name, result.origin)
+        recorded = f"step {declared!r}" if declared else "a step that is not declared here"
+        raise ReplayMismatch(name, recorded, f"step {step.name!r}")
     what = f"the result of step {name!r}"
     if letter == "v":
         return Ok(step.returns.decode(result.value, what))
