@@ -12,8 +12,9 @@ end
 redis.call('HSET', P .. 'x:' .. id, 'output', output)
 if redis.call('HLEN', P .. 'c:' .. id .. ':' .. scope) > 0 then
   redis.call('HSET', P .. 'x:' .. id, 'finishing', retention)
-  forget_waits(id)
+  forget_waits(id, x)
   put_down(id, x)
+  arm(id, x)
   return 'waiting'
 end
 complete(id, x, 'completed', retention)
