@@ -24,7 +24,8 @@ elseif existing then
 end
 local letter = 'B'
 local wait = redis.call('HGET', w_key, name)
-if wait and string.sub(wait, 1, 1) == 'w' then
+local awaited = wait and string.sub(wait, 1, 1) == 'w' -- by this name it may also sleep, or be paused
+if awaited then
   local due = tonumber(string.sub(wait, 2))
   redis.call('HDEL', w_key, name)
   if due and due <= now() then
@@ -35,7 +36,7 @@ if wait and string.sub(wait, 1, 1) == 'w' then
   end
 end
 redis.call('HSET', e_key, name, nonce .. letter .. stamp() .. payload)
-if wait then
+if awaited then
   wake(id, x)
 end
 return words[letter]
