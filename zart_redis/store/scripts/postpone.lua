@@ -7,7 +7,7 @@
 -- emits   a timer, or a stream entry
 local id, fence, scope, queue, entry, name, attempts, delay, note = unpack(ARGV, 2)
 local c = read_child(id, scope, name)
-if not c or c.fence ~= fence then
+if not c or c.fence ~= fence or c.entry ~= entry then
   return 'fenced'
 end
 forget_entry(queue, entry)

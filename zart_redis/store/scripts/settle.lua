@@ -7,7 +7,7 @@
 -- emits   the body's stream entry, or a message to those who wait for the execution
 local id, fence, scope, queue, entry, name, record = unpack(ARGV, 2)
 local c = read_child(id, scope, name)
-if not c or c.fence ~= fence then
+if not c or c.fence ~= fence or c.entry ~= entry then
   return 'fenced'
 end
 local c_key, g_key = P .. 'c:' .. id .. ':' .. scope, P .. 'g:' .. id

@@ -2,7 +2,8 @@
 --
 -- spec      what to call, as the engine encoded it
 -- entry     its stream entry, '' while a retry timer holds it
--- fence     "<epoch>@<worker>", as for a body
+-- fence     "<epoch>@<worker>", as for a body; a step that is scheduled anew begins at 0, so what its worker shows is
+--           the fence and the entry
 -- attempts  attempts that have failed; deadline: ms or ''; timeout: ms or ''; crashes: claims that killed their worker
 -- held      the pause rule that holds it, or ''
 
