@@ -14,9 +14,12 @@ else
     end
   end
 end
+local highest = tonumber(redis.call('GET', P .. 'epoch') or 0)
+
 -- Of each run there is a number: the present one's in x:, the earlier ones' in h:. What is no hash has none.
 local function remove(id)
-  local x = redis.pcall('HMGET', P .. 'x:' .. id, 'run', 'status', 'facet')
+  local x = redis.pcall('HMGET', P .. 'x:' .. id, 'run', 'status', 'facet', 'fence')
+  highest = math.max(highest, tonumber(string.match(x[4] or '', '^%d+') or 0))
   local runs = redis.pcall('HKEYS', P .. 'h:' .. id)
   if runs.err then
     runs = {}
@@ -40,5 +43,8 @@ end
 
 for _, id in ipairs(gone) do
   remove(id)
+end
+if highest > 0 then
+  redis.call('SET', P .. 'epoch', string.format('%d', highest))
 end
 return #gone

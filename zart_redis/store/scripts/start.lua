@@ -9,7 +9,7 @@
 -- A command whose reply was lost is sent again with the same nonce and gets the same answer.
 local id, task, queue, input, delay, timeout, nonce, by = unpack(ARGV, 2)
 local old = redis.call('HMGET', P .. 'x:' .. id, 'status', 'run', 'nonce', 'fence')
-local number, fence = 1, '0@'
+local number, fence
 if old[1] then
   if old[3] == nonce then
     return { 'started', old[2] }
@@ -19,6 +19,9 @@ if old[1] then
   end
   number, fence = tonumber(old[2]) + 1, old[4] or '0@'
   archive(id)
+else
+  -- Above the epochs that an execution of this id may have had before it was purged.
+  number, fence = 1, (redis.call('GET', P .. 'epoch') or '0') .. '@'
 end
 begin_run(id, { number = number, fence = fence, task = task, queue = queue, input = input, nonce = nonce, trigger = '',
   by = by, delay = delay, timeout = timeout })
