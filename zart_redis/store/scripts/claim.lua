@@ -39,7 +39,7 @@ end
 local function claim_execution(queue, entry, id)
   local key = P .. 'x:' .. id
   local v = redis.call('HMGET', key, 'status', 'entry', 'fence', 'scope', 'task', 'attempt', 'input', 'created',
-    'deadline', 'doom', 'failure', 'facet', 'run')
+    'deadline', 'doom', 'failure', 'facet', 'run', 'remaining')
   if v[1] and not is_live(v[1]) and not is_final(v[1]) then
     error('its status is none that exists')
   end
@@ -60,7 +60,13 @@ local function claim_execution(queue, entry, id)
     redis.call('HSETNX', key, 'started', now())
     move(id, { status = v[1], facet = v[12], created = v[8] }, 'running')
   end
-  redis.call('DEL', P .. 'w:' .. id, P .. 'g:' .. id)
+  forget_waits(id, { held = '' })
+  if v[14] then
+    -- The clock of its deadline stood still while it was parked at a pause rule.
+    v[9] = string.format('%d', now() + tonumber(v[14]))
+    redis.call('HSET', key, 'deadline', v[9])
+    redis.call('HDEL', key, 'remaining')
+  end
   if v[9] and tonumber(v[9]) <= now() then
     -- Its deadline has passed, though its timer has not been run yet: Redis keeps the time.
     drop_children(id, { scope = v[4], queue = queue })
@@ -68,9 +74,7 @@ local function claim_execution(queue, entry, id)
     redis.call('HSET', key, 'doom', 'deadline')
     v[9], v[10] = false, 'deadline'
   end
-  if not v[9] then
-    redis.call('ZREM', P .. 'timers', 'x' .. id)
-  else
+  if v[9] then
     set_timer('x' .. id, v[9])
   end
   claims[#claims + 1] = { 'x', entry, queue, id, fence, v[4], v[5], v[6], v[7], v[8], v[9] or '', v[10] or '',

@@ -10,7 +10,7 @@ if x.fence ~= fence then
 end
 local x_key = P .. 'x:' .. id
 drop_children(id, x)
-forget_waits(id)
+forget_waits(id, x)
 redis.call('HDEL', x_key, 'deadline', 'doom', 'crashes', 'progress')
 redis.call('HSET', x_key, 'failure', failure, 'scope', x.run .. 'f')
 return x.run .. 'f'

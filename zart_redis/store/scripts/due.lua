@@ -15,7 +15,7 @@ local function pass_deadline(id, x)
   signal_owner(x.fence, 'drop', x.entry)
   drop_children(id, x)
   forget_entry(x.queue, x.entry)
-  forget_waits(id)
+  forget_waits(id, x)
   if x.held ~= '' then
     let_go(id, x)
   end
@@ -61,10 +61,9 @@ end
 
 local function let_execution_go(id, rule)
   local x = read_execution(id)
-  if not is_live(x.status) or (x.held ~= '' and x.held ~= rule) then
+  if not is_live(x.status) then
     return
   end
-  let_go(id, x)
   local w_key = P .. 'w:' .. id
   local waits = redis.call('HGETALL', w_key)
   for i = 1, #waits, 2 do
@@ -72,8 +71,11 @@ local function let_execution_go(id, rule)
       redis.call('HDEL', w_key, waits[i])
     end
   end
-  wake(id, x)
-  arm(id, x)
+  if x.held == '' or x.held == rule then
+    let_go(id, x)
+    wake(id, x)
+    arm(id, x)
+  end
 end
 
 -- Calls f(...), which moves on what a timer stands for; one that cannot be read keeps no other from firing.

@@ -124,7 +124,7 @@ local function examine_finished(id, x)
     report(id, 'leftover')
     if mend then
       drop_children(id, x)
-      forget_waits(id)
+      forget_waits(id, x)
     end
   end
 end

@@ -21,7 +21,7 @@ for i = 1, #records, 2 do
 end
 redis.call('HINCRBY', P .. 'x:' .. id, 'attempt', 1)
 redis.call('HDEL', P .. 'x:' .. id, 'crashes', 'progress')
-forget_waits(id)
+forget_waits(id, x)
 redis.call('HSET', P .. 'w:' .. id, '', 'a' .. string.format('%d', now() + tonumber(delay)))
 put_down(id, x)
 arm(id, x)

@@ -91,12 +91,15 @@ local function put_down(id, x)
   move(id, x, 'waiting')
 end
 
--- What a pass waits for goes, and its one timer.
-local function forget_waits(id)
+-- What a pass waits for goes, what a pause rule holds it by, and its one timer.
+local function forget_waits(id, x)
   for _, wait in ipairs(redis.call('HVALS', P .. 'w:' .. id)) do
     if string.sub(wait, 1, 1) == 'p' then
       redis.call('ZREM', P .. 'held:' .. string.sub(wait, 2), 'x' .. id)
     end
+  end
+  if x.held ~= '' then
+    redis.call('ZREM', P .. 'held:' .. x.held, 'x' .. id)
   end
   redis.call('DEL', P .. 'w:' .. id, P .. 'g:' .. id)
   redis.call('ZREM', P .. 'timers', 'x' .. id)
@@ -119,11 +122,8 @@ end
 -- The end of a run: nothing may move it any more, its waiters are told, its retention begins.
 local function complete(id, x, status, retention)
   forget_entry(x.queue, x.entry)
-  forget_waits(id)
-  if x.held ~= '' then
-    let_go(id, x)
-  end
-  redis.call('HDEL', P .. 'x:' .. id, 'entry', 'deadline', 'finishing', 'crashes', 'doom', 'progress')
+  forget_waits(id, x)
+  redis.call('HDEL', P .. 'x:' .. id, 'entry', 'deadline', 'finishing', 'crashes', 'doom', 'progress', 'held', 'remaining')
   redis.call('HSET', P .. 'x:' .. id, 'fence', next_epoch(x.fence) .. '@', 'finished', now())
   move(id, x, status)
   redis.call('ZADD', P .. 'expiring', now() + tonumber(retention), id)
