@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,8 @@ for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
   local pending = {}
   if kind == 'hash' then
     value = redis.call('HGETALL', key)
-    if string.sub(key, #ARGV[1] + 1, #ARGV[1] + 2) == 'c:' then
+    local letter = string.sub(key, #ARGV[1] + 1, #ARGV[1] + 2)
+    if letter == 'c:' or letter == 'h:' then
       for i = 2, #value, 2 do
         value[i] = cmsgpack.unpack(value[i])
         for j, item in ipairs(value[i]) do value[i][j] = tostring(item) end
@@ -67,6 +68,8 @@ class Snapshot:
     """Queue -> entry -> its fields; those of b: are marked, as everywhere."""
     pending: dict[str, dict[str, str]] = field(default_factory=dict)
     children: dict[tuple[str, str], dict[str, Child]] = field(default_factory=dict)
+    history: dict[str, dict[int, dict[str, bytes]]] = field(default_factory=dict)
+    """Id -> earlier run -> its fields."""
 
     def executions(self) -> dict[str, dict[str, str]]:
         """Every x: hash, its fields as text (what is not text is left out)."""
@@ -99,6 +102,9 @@ def take_snapshot(client: redis.Redis, prefix: str) -> Snapshot:
                 name.decode(): Child(_text(c[1]), _text(c[2]), int(c[3]), _text(c[7]))
                 for name, c in zip(value[::2], value[1::2], strict=True)
             }
+        elif kind == b"hash" and key.startswith("h:"):
+            runs = {int(run): zip(x[::2], x[1::2], strict=True) for run, x in zip(value[::2], value[1::2], strict=True)}
+            snapshot.history[key[2:]] = {run: {n.decode(): v for n, v in x} for run, x in runs.items()}
         elif kind == b"hash":
             snapshot.hashes[key] = {n.decode(): v for n, v in zip(value[::2], value[1::2], strict=True)}
         elif kind == b"zset":
@@ -130,6 +136,7 @@ class _Checks:
         self.wrong: list[str] = []
         self.x = snapshot.executions()
         self.timer = snapshot.zsets.get("timers", {})
+        self.step_timers = _steps(self.timer)
 
     def say(self, problem: str) -> None:
         self.wrong.append(problem)
@@ -249,7 +256,7 @@ class _Checks:
                     yield f"group {name[1:]}"
 
     def child(self, id: str, x: Mapping[str, str], name: str, child: Child) -> None:
-        member = f"s{json.dumps([id, x['scope'], name], separators=(',', ':'), ensure_ascii=False)}"
+        step = (id, x["scope"], name)
         if child.entry:
             expected = ("s", id, "scope", x["scope"], "name", name)
             if self.s.entries.get(x["queue"], {}).get(child.entry) != expected:
@@ -258,9 +265,9 @@ class _Checks:
             if owner and self.s.pending.get(x["queue"], {}).get(child.entry) != owner:
                 self.say(f"step {name!r} of {id} is held by {owner}, for whom its entry does not pend")
         elif child.held:
-            if member not in self.s.zsets.get(f"held:{child.held}", {}):
+            if step not in _steps(self.s.zsets.get(f"held:{child.held}", {})):
                 self.say(f"LOST: step {name!r} of {id} is held by rule {child.held}, which does not know it")
-        elif member not in self.timer:
+        elif step not in self.step_timers:
             self.say(f"LOST: nothing will wake the scheduled step {name!r} of {id}")
 
     def streams(self) -> None:
@@ -324,13 +331,18 @@ class _Checks:
                 self.say(f"{id} is {x['status']}")
 
 
-LASTING = {"q", "b", "queues", "facets", "workers", "about", "meta", "rules"}
+LASTING = {"q", "b", "queues", "facets", "workers", "about", "meta", "rules", "epoch"}
 """Keys that may be there when no execution is."""
 
 
 def leftovers(snapshot: Snapshot) -> list[str]:
     """Keys that have outlived all executions, whose retention is over."""
     return sorted(key for key in snapshot.raw if key.partition(":")[0] not in LASTING)
+
+
+def _steps(members: Iterable[str]) -> set[tuple[str, str, str]]:
+    """The scheduled steps among the members of `timers` or of a rule's `held`: (id, scope, name)."""
+    return {tuple(json.loads(member[1:])) for member in members if member.startswith("s")}
 
 
 def _text(value: bytes) -> str:

@@ -1,0 +1,11 @@
+"""Thousands of random transitions, on each version of Redis; `python -m tests.model.soak` makes as many as wanted."""
+
+from collections import Counter
+
+from tests.model.machine import explore
+
+
+def test_redis_and_the_model_agree_after_every_step(redis_url: str) -> None:
+    made: Counter[str] = Counter()
+    explore(redis_url, made, examples=70, steps=100)
+    assert made.total() > 1000, "too little was tried to mean anything"
