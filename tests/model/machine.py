@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
 from tests.model.bench import QUEUES, WORKERS, Bench, Body, Sent, Step
-from tests.model.model import stamp
+from tests.model.records import stamp
 from tests.model.state import Execution, Rule
 from zart_redis.model import EventDelivery
 from zart_redis.store.transitions import Parked, Rerun
@@ -37,13 +37,16 @@ which = st.integers(0, 9)
 twice = st.booleans()
 workers = st.just("w1") | st.sampled_from(WORKERS)
 patterns = st.lists(st.sampled_from(PATTERNS), max_size=2)
+groups = st.sampled_from("12")
+children = st.sets(st.sampled_from(CHILDREN), min_size=1, max_size=2)
 waits = st.one_of(
     st.tuples(st.just("sleep"), st.sampled_from(WAITED[:2]), durations.map(str)),
     st.tuples(st.just("until"), st.sampled_from(WAITED[:2]), st.sampled_from(("-10", "0", "10", "1000"))),
     st.tuples(st.just("event"), st.sampled_from(WAITED), st.just("") | durations.map(str)),
     st.tuples(st.just("retry"), st.sampled_from(TRIED), st.just("")),
     st.tuples(st.just("pause"), st.sampled_from(STEPS), st.sampled_from(RULES)),
-    st.tuples(st.just("group"), st.sampled_from("12"), st.just("")),
+    st.tuples(st.just("group"), groups, st.just("")),
+    st.tuples(st.just("group"), groups, st.just("")),
 )
 
 
@@ -110,7 +113,7 @@ class Machine(Bench):
         if answer and answer.was_live:
             self.remember(id, "cancel")
 
-    @rule(id=ids, name=st.sampled_from(WAITED + STEPS + CHILDREN), payload=values, twice=twice)
+    @rule(id=ids, name=st.sampled_from(WAITED) | st.sampled_from(STEPS + CHILDREN), payload=values, twice=twice)
     def deliver(self, id: str, name: str, payload: bytes, twice: bool) -> None:
         call = self.zart.deliver(id, name, payload)
         answer = self.step(lambda: self.model.deliver(id, name, payload), call, twice=twice)
@@ -177,16 +180,18 @@ class Machine(Bench):
         self.step(lambda: self.model.attempt(body.claim, name, failed, timeout, delay), call, twice=twice)
 
     @precondition(lambda self: self.bodies)
-    @rule(which=which, names=st.sets(st.sampled_from(CHILDREN), min_size=1), timeout=maybe, twice=twice)
-    def schedule(self, which: int, names: set[str], timeout: int | None, twice: bool) -> None:
+    @rule(which=which, names=children, timeout=maybe, group=st.none() | groups, twice=twice)
+    def schedule(self, which: int, names: set[str], timeout: int | None, group: str | None, twice: bool) -> None:
         body = self.body(which)
         children = [(name, b"spec", timeout) for name in sorted(names)]
         call = self.zart.schedule(body.held, body.execution.queue, children)
         self.step(lambda: self.model.schedule(body.claim, children), call, twice=twice)
+        if group:
+            self.join(which, names, group, twice)
 
     @precondition(lambda self: self.bodies)
-    @rule(which=which, group=st.sampled_from("12"), names=st.sets(st.sampled_from(CHILDREN)), twice=twice)
-    def join(self, which: int, group: str, names: set[str], twice: bool) -> None:
+    @rule(which=which, names=children, group=groups, twice=twice)
+    def join(self, which: int, names: set[str], group: str, twice: bool) -> None:
         body = self.body(which)
         call = self.zart.join(body.held, group, sorted(names))
         self.step(lambda: self.model.join(body.claim, group, sorted(names)), call, twice=twice)

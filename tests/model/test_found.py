@@ -32,7 +32,7 @@ def pause(machine: Machine, step: str | None = None, *, extend: bool = False) ->
 
 def test_a_body_that_has_returned_meets_its_deadline_while_scheduled_steps_go_on(machine: Machine) -> None:
     begun(machine, timeout=1000)
-    machine.schedule(0, {"c"}, None, twice=False)
+    machine.schedule(0, {"c"}, None, None, twice=False)
     machine.finish(0, b"", 1000, twice=False)
     machine.clock_jumps(1000)
     machine.due()
@@ -114,13 +114,13 @@ def test_a_claim_from_before_a_purge_is_refused(machine: Machine) -> None:
 
 def test_a_step_that_is_scheduled_anew_is_not_settled_by_the_attempt_before(machine: Machine) -> None:
     begun(machine)
-    machine.schedule(0, {"c"}, None, twice=False)
+    machine.schedule(0, {"c"}, None, None, twice=False)
     machine.claim_new("w1", 1, ("default",))
     machine.settle(0, "b", b"", twice=False)
     machine.retry(0, 0, twice=False)
     machine.due()
     machine.claim_new("w1", 1, ("default",))
-    machine.schedule(0, {"c"}, None, twice=False)
+    machine.schedule(0, {"c"}, None, None, twice=False)
     machine.claim_new("w1", 1, ("default",))
     machine.settle(8, "v", b"stale", twice=False)
     machine.postpone(8, 1, None, twice=False)
