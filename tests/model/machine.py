@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import TypeVar
 
 from hypothesis import HealthCheck, seed, settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
 from tests.model.bench import QUEUES, WORKERS, Bench, Body, Sent, Step
+from tests.model.model import CONFLICT
 from tests.model.records import stamp
 from tests.model.state import Execution, Rule
 from zart_redis.model import EventDelivery
@@ -95,8 +97,12 @@ class Machine(Bench):
     def rerun(
         self, id: str, timeout: int | None, rerun: list[str], preserve: list[str], rest_reruns: bool, twice: bool
     ) -> None:
-        call = self.zart.rerun(id, timeout, "", rerun, preserve, rest_reruns)
-        answer = self.step(lambda: self.model.rerun(id, timeout, rerun, preserve, rest_reruns), call, twice=twice)
+        async def call() -> Rerun | str | None:
+            answer = await self.zart.rerun(id, timeout, "", rerun, preserve, rest_reruns)
+            return CONFLICT if isinstance(answer, str) else answer
+
+        expected = partial(self.model.rerun, id, timeout, rerun, preserve, rest_reruns)
+        answer = self.step(expected, call(), twice=twice)
         if isinstance(answer, Rerun):
             self.remember(id, "begin")
 
@@ -221,8 +227,11 @@ class Machine(Bench):
 
     @staticmethod
     def can_wait(x: Execution, wait: tuple[str, str, str]) -> bool:
-        """A body awaits a retry only of what it has tried."""
-        return wait[0] != "retry" or wait[1] in x.records[x.scope]
+        """A body awaits a retry only of what it has tried, and is paused at a step by one rule at a time."""
+        kind, name, argument = wait
+        if kind == "pause" and name in x.waits:
+            return x.waits[name].rule == argument
+        return kind != "retry" or name in x.records[x.scope]
 
     @precondition(lambda self: self.bodies)
     @rule(which=which, timeout=durations, twice=twice)

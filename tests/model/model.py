@@ -14,6 +14,9 @@ from tests.model.state import Child, Claim, Entry, Event, Execution, Rule, Wait
 from zart_redis.model import EventDelivery
 from zart_redis.store.transitions import Cancelled, Parked, Rerun, Started
 
+CONFLICT = "conflict"
+"""Patterns of both kinds match a name; which of several such names is told is not decided."""
+
 
 class Model(Core):
     # ---- by clients ----
@@ -52,7 +55,7 @@ class Model(Core):
         for name, record in records.items():
             chosen, keep = matches_any(rerun, name), matches_any(preserve, name)
             if chosen and keep:
-                return name
+                return CONFLICT
             success = success_at(record, events.get(name))
             if success is not None and (keep or (not chosen and not rest_reruns)):
                 kept[name] = success

@@ -64,14 +64,15 @@ local function let_execution_go(id, rule)
   if not is_live(x.status) then
     return
   end
-  local w_key = P .. 'w:' .. id
+  local w_key, holds_it = P .. 'w:' .. id, x.held == rule
   local waits = redis.call('HGETALL', w_key)
   for i = 1, #waits, 2 do
     if waits[i + 1] == 'p' .. rule then
       redis.call('HDEL', w_key, waits[i])
+      holds_it = true
     end
   end
-  if x.held == '' or x.held == rule then
+  if holds_it and (x.held == '' or x.held == rule) then
     let_go(id, x)
     wake(id, x)
     arm(id, x)
