@@ -7,5 +7,5 @@ from tests.model.machine import explore
 
 def test_redis_and_the_model_agree_after_every_step(redis_url: str) -> None:
     made: Counter[str] = Counter()
-    explore(redis_url, made, examples=70, steps=100)
+    explore(redis_url, made, examples=100, steps=80)
     assert made.total() > 1000, "too little was tried to mean anything"
