@@ -1,4 +1,4 @@
-"""What random transitions have found, step by step: each step is compared with the model as in `test_model`."""
+"""Where the model and the store disagreed, step by step: each step is compared with the model as in `test_model`."""
 
 from collections import Counter
 from collections.abc import Iterator
