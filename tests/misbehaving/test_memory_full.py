@@ -100,10 +100,10 @@ async def test_workers_under_load_live_through_it_and_lose_nothing(
 
 async def test_what_has_expired_makes_room_by_itself(own_scheduler: zart.DurableScheduler, raw: redis.Redis) -> None:
     """Though timers are due that need memory, which come first."""
-    async with a_worker(own_scheduler, retention="300ms"):
-        await own_scheduler.start_for(chain, "c", 2, delay="400ms")
+    async with a_worker(own_scheduler, retention="2s"):
+        await own_scheduler.start_for(chain, "c", 2, delay="1s")
         await own_scheduler.start_for(chain, "expiring", 50)
         await own_scheduler.wait("expiring", SOON)
         with full(raw):
-            await until(lambda: not raw.exists("{zart:0}:x:expiring", "{zart:0}:r:expiring:1"), 5)
+            await until(lambda: not raw.exists("{zart:0}:x:expiring", "{zart:0}:r:expiring:1"), 10)
         assert await own_scheduler.wait_for(chain, "c", SOON) == 1

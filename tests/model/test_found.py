@@ -125,3 +125,15 @@ def test_a_step_that_is_scheduled_anew_is_not_settled_by_the_attempt_before(mach
     machine.settle(8, "v", b"stale", twice=False)
     machine.postpone(8, 1, None, twice=False)
     assert "c" in machine.snapshot.children["a", "1"]
+
+
+def test_a_wait_whose_event_came_too_late_is_not_preserved(machine: Machine) -> None:
+    begun(machine)
+    machine.park(0, [("event", "e", "10"), ("sleep", "n", "5")], hold=False, twice=False)
+    machine.clock_jumps(5)
+    machine.due()
+    machine.claim_new("w1", 1, ("default",))
+    machine.clock_jumps(10)
+    machine.deliver("a", "e", b"", twice=False)
+    machine.rerun("a", None, [], [], rest_reruns=False, twice=False)
+    assert machine.snapshot.hashes["r:a:2"].keys() == {"n"}

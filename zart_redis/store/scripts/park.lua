@@ -1,4 +1,4 @@
---@include base insist stream timers fence execution glob pause
+--@include base insist stream timers fence execution event glob pause
 -- park: registers all that may wake the body; unless something already has, and no step runs in place, puts it down.
 --
 -- ARGV    id, fence, scope, hold ('1': a step still runs in place, register only), then triples (kind, name, argument):
@@ -47,11 +47,6 @@ end
 local function overdue(record)
   local due = tonumber(string.sub(record, 2))
   return due and due <= now()
-end
-
-local function in_time(event, record)
-  local due = tonumber(string.sub(record, 2))
-  return not due or struct.unpack('>I6', event, 10) < due
 end
 
 -- A wait whose time has come is recorded as passed; any other is registered, or was ended by its record before.

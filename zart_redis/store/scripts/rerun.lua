@@ -1,4 +1,4 @@
---@include base admit stream timers fence execution child run glob
+--@include base admit stream timers fence execution child event run glob
 -- rerun: any state -> scheduled, in a new run that begins with the recorded successes which are not to run again.
 --
 -- ARGV    id, timeout ms ('' none), nonce, by ('' nobody said), '1' if what no pattern matches runs again,
@@ -36,8 +36,9 @@ for i = 1, #records, 2 do
   local name, record = records[i], records[i + 1]
   local letter, at = string.sub(record, 1, 1), nil
   local event = letter == 'w' and redis.call('HGET', events, name)
+  event = event and in_time(event, record) and event
   if event then
-    at = struct.unpack('>I6', event, 10)
+    at = event_time(event)
   elseif letter == 'v' or letter == 'c' or letter == 'S' or letter == 'b' or letter == 'z' or letter == 'T' then
     at = struct.unpack('>I6', record, #record - 5)
   end
