@@ -447,6 +447,14 @@ async def test_system_exit_in_a_step_or_body_fails_it_and_not_the_worker(schedul
     assert isinstance(error, zart.StepFailed)
     assert isinstance(error.source, zart.StepBusinessError)
 
+    @zart_durable("exiting-body")
+    async def exiting_body() -> None:
+        raise SystemExit(3)
+
+    error = await failure_of(scheduler, exiting_body)
+    assert isinstance(error, zart.RemoteError)
+    assert error.type_name == "SystemExit"
+
 
 @pytest.mark.usefixtures("worker")
 async def test_a_step_that_cancels_itself_has_failed(scheduler: zart.DurableScheduler) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from zart_redis.engine.execution import Execution
 from zart_redis.engine.scope import current
+from zart_redis.error_codec import summary
 from zart_redis.logs import get_logger
 from zart_redis.model import Fenced
 
@@ -56,7 +57,11 @@ async def run_pass(execution: Execution, body: Callable[[], Awaitable[Any]]) -> 
 
 
 async def _as_coroutine(body: Callable[[], Awaitable[Any]]) -> Any:
-    return await body()
+    """A SystemExit that a task ends with would end the event loop, and the worker with all it runs."""
+    try:
+        return await body()
+    except SystemExit as error:
+        raise summary(error) from error
 
 
 async def _watch(execution: Execution, main: asyncio.Task[Any]) -> PassEnd:
