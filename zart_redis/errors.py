@@ -173,6 +173,10 @@ class RemoteError(ZartError):
     def __str__(self) -> str:
         return f"{self.type_name}: {self.message}" if self.message else self.type_name
 
+    def __repr__(self) -> str:
+        """Without the traceback, which would bury the message of whatever quotes this."""
+        return f"RemoteError({self.type_name!r}, {self.message!r})"
+
 
 # A step has failed.
 

@@ -131,6 +131,14 @@ def test_a_remote_error_shows_where_it_was_raised() -> None:
     assert error != RemoteError("CardDeclined", "expired", "Traceback: charge.py, line 7")
 
 
+def test_errors_that_quote_a_remote_error_leave_out_its_traceback() -> None:
+    remote = RemoteError("CardDeclined", "stolen", "Traceback: charge.py, line 7")
+    failed = StepFailed("charge", StepBusinessError("charge", remote))
+    for quoting in (failed, RetryExhausted("charge", 3, remote), MaxRetriesExhausted(2, failed)):
+        assert "RemoteError('CardDeclined', 'stolen')" in str(quoting)
+        assert "charge.py" not in f"{quoting} {quoting!r}"
+
+
 def test_outcomes_match_and_unwrap() -> None:
     declined = ValueError("declined")
     assert Ok(3).is_ok()
