@@ -80,6 +80,7 @@ def test_list_and_stats(zart: Zart) -> None:
         (["start", "cli-naps", "--data", "{"], "--data takes JSON"),
         (["start", "cli-naps", "--delay=-1s"], "delay"),
         (["start", ""], "must not be empty"),
+        (["start", "cli-naps", "--id", ""], "must not be empty"),
         (["event", "x", "go", "--payload", "go"], "--payload takes JSON"),
         (["wait", "x", "--timeout", "soon"], "not a duration"),
         (["list", "--status", "lost"], "completed"),

@@ -28,7 +28,7 @@ def start(
     as_json: AsJson = False,
 ) -> None:
     """Start an execution of TASK."""
-    execution_id = id or f"{task}-{secrets.token_hex(4)}"
+    execution_id = f"{task}-{secrets.token_hex(4)}" if id is None else id
 
     async def action() -> Code:
         payload = read_json(data, "--data")
