@@ -53,6 +53,16 @@ async def fan(seconds: float) -> list[int]:
 async def fails(text: str) -> None:
     raise ValueError(text)
 
+@zart.zart_step("[/undo]")
+async def undo() -> None: ...
+
+async def on_failure(data: object, failure: zart.Failure) -> None:
+    await undo()
+
+@zart.zart_durable("odd-names", on_failure=on_failure)
+async def odd_names() -> None:
+    raise ValueError("[/oops]")
+
 @zart.zart_durable
 async def waits() -> str:
     return await zart.wait_for_event("go", type=str)

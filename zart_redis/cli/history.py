@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -11,6 +12,9 @@ from rich.live import Live
 from zart_redis.cli import output, timeline
 from zart_redis.cli.options import AsJson, ExecutionId, Namespace, RedisUrl
 from zart_redis.cli.running import Code, run, scheduler
+from zart_redis.client.history import RunDetail, StepStatus
+from zart_redis.client.scheduler import DurableScheduler
+from zart_redis.model import ExecutionRecord
 
 REFRESH_SECONDS = 0.5
 
@@ -43,29 +47,56 @@ def detail(
     async def action() -> Code:
         async with client:
             found = await client.detail(id, number)
-            status = await client.status(id)
-        if as_json:
-            output.print_json(found)
-        else:
-            output.show(timeline.of_detail(found, status.waiting_for if found.summary.run == status.run else ()))
+            if as_json:
+                output.print_json(found)
+            else:
+                output.show(timeline.of_detail(found, await _reasons(client, await client.status(id), found)))
         return Code.DONE
 
     client = scheduler(redis_url, namespace)
     run(action())
 
 
-def watch(id: ExecutionId, redis_url: RedisUrl = None, namespace: Namespace = None) -> None:
+def watch(
+    id: ExecutionId,
+    redis_url: RedisUrl = None,
+    namespace: Namespace = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON whenever something changes.")] = False,
+) -> None:
     """Follow an execution live, until it has ended. Exits with 1 if it failed or was cancelled."""
 
     async def action() -> Code:
         async with client:
-            with Live(auto_refresh=False) as live:
+            with nullcontext() if as_json else Live(auto_refresh=False) as live:
+                shown = ""
                 while True:
                     record, found = await client.status(id), await client.detail(id)
-                    live.update(timeline.of_detail(found, record.waiting_for), refresh=True)
+                    if live is not None:
+                        live.update(timeline.of_detail(found, await _reasons(client, record, found)), refresh=True)
+                    elif (line := output.to_json(found)) != shown:
+                        print(line, flush=True)
+                        shown = line
                     if record.status.is_final:
                         return Code.DONE if record.status == "completed" else Code.FAILED
                     await asyncio.sleep(REFRESH_SECONDS)
 
     client = scheduler(redis_url, namespace)
     run(action())
+
+
+async def _reasons(client: DurableScheduler, record: ExecutionRecord, found: RunDetail) -> list[str]:
+    """Why a live run is no further: what it waits for, who runs what of it, or that nobody takes its work."""
+    if record.status.is_final or record.run != found.summary.run:
+        return []
+    reasons = [f"waits for {wait}" for wait in record.waiting_for]
+    scheduled = [step.name for step in found.steps if step.status is StepStatus.SCHEDULED]
+    works = {record.execution_id: "it"} | {f"{record.execution_id} {step}": f"step {step}" for step in scheduled}
+    workers = await client.workers()
+    for worker in workers:
+        running = [work for name, work in works.items() if name in worker.running]
+        if running:
+            reasons.append(f"worker {worker.worker_id} (pid {worker.pid} on {worker.host}) runs {', '.join(running)}")
+    is_queued = bool(scheduled) or not record.waiting_for
+    if is_queued and not any(record.queue in worker.queues for worker in workers):
+        reasons.append(f"no worker takes work from queue {record.queue!r}")
+    return reasons

@@ -35,8 +35,8 @@ def of_runs(runs: Iterable[RunSummary]) -> RenderableType:
     return table
 
 
-def of_detail(detail: RunDetail, waiting_for: Sequence[str]) -> RenderableType:
-    """`waiting_for` is what the run waits for now; that is why it is stuck, if it is."""
+def of_detail(detail: RunDetail, reasons: Sequence[str]) -> RenderableType:
+    """`reasons` tell why the run is no further; that is why it is stuck, if it is."""
     summary = detail.summary
     name, task = escape(detail.execution_id), escape(detail.task_name)
     head = f"[bold]{name}[/]  {task}  run {summary.run}  {coloured(summary.status)}"
@@ -47,7 +47,7 @@ def of_detail(detail: RunDetail, waiting_for: Sequence[str]) -> RenderableType:
     for step in detail.steps:
         _add_step(table, began, step)
     lines: list[RenderableType] = [head, f"input {escape(_short(detail.input))}", table]
-    lines += [f"[yellow]waits for {escape(wait)}[/]" for wait in waiting_for]
+    lines += [f"[yellow]{escape(reason)}[/]" for reason in reasons]
     if detail.output is not None:
         lines.append(f"output {escape(_short(detail.output))}")
     if summary.error is not None:
@@ -59,11 +59,11 @@ def _add_step(table: Table, began: datetime, step: StepDetail) -> None:
     for attempt in step.attempts[:-1] if step.finished_at else step.attempts:
         _add_attempt(table, began, f"{step.name}, attempt {attempt.number}", attempt)
     last = step.attempts[-1] if step.attempts and step.finished_at else None
-    name = step.name if step.kind == "step" else f"{step.name} ({step.kind})"
+    name = escape(step.name if step.kind == "step" else f"{step.name} ({step.kind})")
     name += " [dim]in on_failure[/]" if step.in_on_failure else ""
     table.add_row(
         "" if step.finished_at is None else f"+{span(step.finished_at - began)}",
-        name if step.in_on_failure else escape(name),
+        name,
         f"[{COLOURS[step.status]}]{step.status}[/]",
         "" if last is None else span(last.finished_at - last.started_at),
         "" if last is None else last.worker,

@@ -1,0 +1,40 @@
+"""What `zart detail` and `zart watch` tell of an execution: its timeline, and why it is no further."""
+
+import json
+
+from tests.cli.conftest import Pools, Zart, until
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(zart: Zart, pools: Pools) -> None:
+    pools()
+    zart("start", "odd-names", "--id", "o-1", "--wait")
+    told = zart("detail", "o-1")
+    assert told.returncode == 0
+    assert "[/undo]" in told.stdout
+
+
+def test_detail_tells_that_no_worker_takes_the_work(zart: Zart, pools: Pools) -> None:
+    zart("start", "cli-fan", "--id", "f-1", "--data", "0", "--queue", "forgotten")
+    assert "no worker takes work from queue 'forgotten'" in zart("detail", "f-1").stdout
+    pools("--queue", "forgotten")
+    assert zart("watch", "f-1").returncode == 0
+    assert "no worker" not in zart("detail", "f-1").stdout
+
+
+def test_detail_tells_who_runs_it_and_its_scheduled_steps(zart: Zart, pools: Pools) -> None:
+    pid = pools().first[0]
+    zart("start", "cli-naps", "--id", "n-1", "--data", "60")
+    zart("start", "cli-fan", "--id", "f-1", "--data", "60")
+    until(lambda: f"(pid {pid} on " in zart("detail", "n-1").stdout, 15)
+    assert "runs it" in zart("detail", "n-1").stdout
+    until(lambda: "step nap-7" in zart("detail", "f-1").stdout.rpartition("runs")[2], 15)
+
+
+def test_watch_follows_as_lines_of_json(zart: Zart, pools: Pools) -> None:
+    pools()
+    zart("start", "cli-naps", "--id", "n-1", "--data", "1")
+    watched = zart("watch", "n-1", "--json")
+    assert watched.returncode == 0
+    statuses = [json.loads(line)["summary"]["status"] for line in watched.stdout.splitlines()]
+    assert statuses[0] != statuses[-1] == "completed"
+    assert len(set(watched.stdout.splitlines())) == len(statuses)
