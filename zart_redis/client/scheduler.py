@@ -209,6 +209,12 @@ class DurableScheduler(Admin, History, Doctor):
         with reading(execution_id):
             return _record(execution_id, x, ())
 
+    @overload
+    async def wait_completion(self, execution_id: str, timeout: Duration | None = None) -> Any: ...
+    @overload
+    async def wait_completion(self, execution_id: str, timeout: Duration | None = None, *, type: type[T]) -> T: ...
+    @overload
+    async def wait_completion(self, execution_id: str, timeout: Duration | None = None, *, type: Any) -> Any: ...
     async def wait_completion(self, execution_id: str, timeout: Duration | None = None, *, type: Any = Any) -> Any:
         """The execution's output, read as `type`.
 

@@ -104,8 +104,9 @@ async def manage() -> None:
         assert_type(page[0], zart.ExecutionRecord)
         stats = await scheduler.stats()
         assert_type(stats.by_status, Mapping[zart.ExecutionStatus, int])
-        output: Any = await scheduler.wait_completion("a", "5s", type=Receipt)
-        print(output)
+        assert_type(await scheduler.wait_completion("a"), Any)
+        assert_type(await scheduler.wait_completion("a", "5s", type=Receipt), Receipt)
+        assert_type(await scheduler.wait_completion("a", "5s", type=list[Receipt]), list[Receipt])
     async with zart.EventClient("redis://localhost") as events:
         assert_type(await events.offer_event("a", "shipped"), zart.EventDelivery)
     async with zart.Worker(

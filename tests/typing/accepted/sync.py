@@ -48,7 +48,8 @@ def start(scheduler: DurableScheduler, order: Order) -> None:
 def follow(scheduler: DurableScheduler, order: Order) -> None:
     assert_type(scheduler.status("x"), zart.ExecutionRecord)
     assert_type(scheduler.wait("x", timeout="1m"), zart.ExecutionRecord)
-    assert_type(scheduler.wait_completion("x", type=Receipt), Any)
+    assert_type(scheduler.wait_completion("x"), Any)
+    assert_type(scheduler.wait_completion("x", "1m", type=Receipt), Receipt)
     assert_type(scheduler.wait_for(checkout, "x", timeout="1m"), Receipt)
     assert_type(scheduler.wait_for(Checkout, "x"), Receipt)
     assert_type(scheduler.wait_for(sweep, "x"), int)
