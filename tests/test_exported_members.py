@@ -17,8 +17,8 @@ NoExecutionContext Ok PauseRule PayloadTooLarge RedisUnavailable RemoteError Rep
 RetriesExhausted RetryConfig RetryExhausted RunDetail RunSummary SchedulerError SerializationError Settings
 StartRequest Stats StepBusinessError StepCall StepDetail StepError StepFailed StepFailure StepFunction
 StepHandle StepStatus TaskError TimedOut UnknownTask UntrustedPayload WaitTimedOut Worker WorkerInfo ZartErr ZartError
-ZartStep ZartStepError capture context now require schedule sleep sleep_until step step_or step_or_else wait
-wait_for_event zart_durable zart_step
+ZartStep ZartStepError capture context now require schedule sleep sleep_until step step_or step_or_else sync testing
+wait wait_for_event zart_durable zart_step
 """
 
 SIGNATURES = {

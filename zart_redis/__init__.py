@@ -1,5 +1,6 @@
 """Durable execution for Python on Redis: `import zart_redis as zart`."""
 
+from zart_redis import sync, testing
 from zart_redis.api import (
     capture,
     context,
@@ -85,6 +86,8 @@ __all__ = [
     "ExecutionStatus", "Settings", "StartRequest", "Stats",
     "AttemptDetail", "PauseRule", "RerunReport", "RunDetail", "RunSummary", "StepDetail", "StepStatus",
     "WorkerInfo",
+    # modules: the clients without `await`, and what tests of handlers use
+    "sync", "testing",
     # errors
     "ZartError", "NoExecutionContext", "NestedStepError", "DuplicateStepName", "ReplayMismatch",
     "SerializationError", "UntrustedPayload", "ConfigurationError", "RedisUnavailable", "InvalidInput",
