@@ -245,6 +245,16 @@ async def test_handlers_see_the_time_of_the_harness() -> None:
         assert await h.run(clocks, "clocks-1") == [began.isoformat(), (began + timedelta(days=10)).isoformat()]
 
 
+async def test_a_purge_counts_in_the_time_of_the_harness() -> None:
+    async with Harness([trial], retention="90d") as h:
+        await h.run(trial, "trial-ann", "ann")
+        await h.advance("2h")
+        await h.run(trial, "trial-bob", "bob")  # thirty days later
+        assert await h.scheduler.purge(older_than="1h") == 1
+        assert (await h.scheduler.status("trial-bob")).status == "completed"
+        assert await h.scheduler.purge() == 1
+
+
 async def test_what_never_ends_is_named() -> None:
     gate = asyncio.Event()
 

@@ -159,12 +159,14 @@ class Admin(Client):
     async def purge(self, *, older_than: Duration = 0, status: ExecutionStatus | str | None = None) -> int:
         """Remove finished executions that ended longer ago than `older_than`, whatever their retention, with all they
         own. Answers how many went."""
-        cutoff = datetime.now(UTC).timestamp() * 1000 - to_ms(older_than, what="older_than")
+        age = to_ms(older_than, what="older_than")
         wanted = read_status(status)
         store = await self._open()
         gone = 0
         for partition in store.partitions:
-            async for ids in partition.queries.finished_before(round(cutoff), wanted, PURGED_AT_ONCE):
+            supplied = self._clock()
+            now = await partition.queries.now() if supplied is None else supplied
+            async for ids in partition.queries.finished_by(now - age, wanted, PURGED_AT_ONCE):
                 gone += await partition.transitions.purge(PURGED_AT_ONCE, ids)
         return gone
 

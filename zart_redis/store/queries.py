@@ -122,12 +122,17 @@ class Queries:
         (values,) = await self._ask([("HMGET", f"{self._prefix}r:{execution_id}:{scope}", *names)])
         return {name: value for name, value in zip(names, values, strict=True) if value is not None}
 
+    async def now(self) -> int:
+        """The time by Redis's clock, in ms."""
+        (now,) = await self._ask([("TIME",)])
+        return _ms(now)
+
     async def workers(self) -> list[WorkerInfo]:
         """The workers that keep a lease, by how recently they were heard of."""
         about, leases, now = await self._ask(
             [("HGETALL", f"{self._prefix}about"), ("ZRANGE", f"{self._prefix}workers", 0, -1, "WITHSCORES"), ("TIME",)]
         )
-        now_ms = int(now[0]) * 1000 + int(now[1]) // 1000
+        now_ms = _ms(now)
         told = dict(zip(about[::2], about[1::2], strict=True))
         found = []
         for worker, end in zip(leases[::2], leases[1::2], strict=True):
@@ -171,10 +176,8 @@ class Queries:
             strays |= {consumer[1] for consumer in consumers} - set(workers)
         return [stray.decode(errors="surrogateescape") for stray in strays]
 
-    async def finished_before(
-        self, cutoff_ms: int, status: ExecutionStatus | None, most: int
-    ) -> AsyncIterator[list[str]]:
-        """Ids of executions that have ended before a moment, in lots."""
+    async def finished_by(self, cutoff_ms: int, status: ExecutionStatus | None, most: int) -> AsyncIterator[list[str]]:
+        """Ids of executions that have ended by a moment, in lots."""
         for facet in await self.facets():
             for final in (status for status in ExecutionStatus if status.is_final):
                 if status not in (None, final):
@@ -185,7 +188,7 @@ class Queries:
                     ids = [execution_id for _, execution_id in rows]
                     ended = await self._try([("HGET", f"{self._prefix}x:{i}", "finished") for i in ids])
                     ends = zip(ids, ended, strict=True)
-                    lot = [i for i, end in ends if isinstance(end, bytes) and end.isdigit() and int(end) < cutoff_ms]
+                    lot = [i for i, end in ends if isinstance(end, bytes) and end.isdigit() and int(end) <= cutoff_ms]
                     if lot:
                         yield lot
 
@@ -303,7 +306,7 @@ class Queries:
     async def queues(self) -> dict[str, QueueDepth]:
         """Every queue that was ever read or started on, with its depth."""
         read, now = await self._ask([("SMEMBERS", f"{self._prefix}queues"), ("TIME",)])
-        now_ms = int(now[0]) * 1000 + int(now[1]) // 1000
+        now_ms = _ms(now)
         depths = {}
         for name in sorted({*_texts(read)} | {facet.queue for facet in await self.facets()}):
             both = [await self._depth(key, now_ms) for key in streams(self._prefix, name).values()]
@@ -318,6 +321,11 @@ class Queries:
             held = 0  # there is no stream, or no group before the first worker reads it
         oldest = now_ms - int(first[0][0].split(b"-")[0]) if first else None
         return QueueDepth(length - held, held, oldest)
+
+
+def _ms(now: Sequence[bytes]) -> int:
+    """What TIME answers, in ms."""
+    return int(now[0]) * 1000 + int(now[1]) // 1000
 
 
 def _ranges(
