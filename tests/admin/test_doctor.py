@@ -185,3 +185,15 @@ async def test_lists_by_prefix_and_time(scheduler: DurableScheduler) -> None:
     later = await scheduler.list_executions(created_after=created, limit=100)
     assert "other" in {record.execution_id for record in later}
     assert await scheduler.list_executions(created_before=created.replace(year=2000)) == []
+
+
+async def test_a_worker_whose_lease_has_ended_is_not_listed(
+    scheduler: DurableScheduler, redis: Redis, key: str
+) -> None:
+    async with a_worker(scheduler) as worker:
+        (found,) = await scheduler.workers()
+        assert found.worker_id == worker.id
+        about = await redis.hget(f"{key}about", worker.id)
+    await redis.hset(f"{key}about", worker.id, about or "")  # as one leaves it that dies when no other is there
+    await redis.zadd(f"{key}workers", {worker.id: 1})
+    assert await scheduler.workers() == []

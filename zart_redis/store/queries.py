@@ -136,10 +136,10 @@ class Queries:
         told = dict(zip(about[::2], about[1::2], strict=True))
         found = []
         for worker, end in zip(leases[::2], leases[1::2], strict=True):
-            if worker in told:
+            left = int(float(end)) - now_ms
+            if worker in told and left > 0:  # a dead one stays until another worker buries it
                 info = msgspec.json.decode(told[worker], type=WorkerInfo)
-                age = max(0, info.lease_ms - (int(float(end)) - now_ms))
-                found.append(replace(info, heartbeat_age_ms=age))
+                found.append(replace(info, heartbeat_age_ms=max(0, info.lease_ms - left)))
         return sorted(found, key=lambda info: info.heartbeat_age_ms)
 
     async def pause_rules(self) -> list[PauseRule]:
