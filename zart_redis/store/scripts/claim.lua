@@ -50,7 +50,7 @@ local function claim_execution(queue, entry, id)
     error('its run or its scope is none')
   end
   local rule, held = rule_for(id, v[5], nil)
-  if rule then
+  if rule and not v[10] then -- a doomed one fails, and begins no step by that
     return hold_execution(rule, held, id)
   end
   local fence = next_epoch(v[3]) .. '@' .. worker
