@@ -27,7 +27,8 @@ def test_detail_tells_who_runs_it_and_its_scheduled_steps(zart: Zart, pools: Poo
     zart("start", "cli-fan", "--id", "f-1", "--data", "60")
     until(lambda: f"(pid {pid} on " in zart("detail", "n-1").stdout, 15)
     assert "runs it" in zart("detail", "n-1").stdout
-    until(lambda: "step nap-7" in zart("detail", "f-1").stdout.rpartition("runs")[2], 15)
+    until(lambda: "runs step nap-0, step nap-1" in zart("detail", "f-1").stdout, 15)
+    assert "waits for step nap-4\nand 3 more\n" in zart("detail", "f-1").stdout
 
 
 def test_watch_follows_as_lines_of_json(zart: Zart, pools: Pools) -> None:
@@ -38,3 +39,22 @@ def test_watch_follows_as_lines_of_json(zart: Zart, pools: Pools) -> None:
     statuses = [json.loads(line)["summary"]["status"] for line in watched.stdout.splitlines()]
     assert statuses[0] != statuses[-1] == "completed"
     assert len(set(watched.stdout.splitlines())) == len(statuses)
+
+
+def test_detail_tells_which_rule_holds_a_scheduled_step(zart: Zart, pools: Pools) -> None:
+    pools()
+    rule = json.loads(zart("pause", "--step", "nap-[37]", "--json").stdout)["rule_id"]
+    zart("pause", "--step", "nap-3")
+    zart("start", "cli-fan", "--id", "f-1", "--data", "0")
+    until(lambda: "holds step nap-3" in zart("detail", "f-1").stdout, 15)
+    assert rule not in zart("detail", "f-1").stdout  # a bracket stands for itself
+    zart("resume", "--step", "nap-3")
+    assert zart("wait", "f-1", "--timeout", "15s").returncode == 0
+
+
+def test_watch_shows_the_last_steps_and_counts_the_others(zart: Zart, pools: Pools) -> None:
+    pools()
+    zart("start", "cli-fan", "--id", "f-1", "--data", "0", "--wait")
+    watched = zart("watch", "f-1", LINES="14")
+    assert "6 more steps: 6 completed" in watched.stdout
+    assert "6 more" not in zart("detail", "f-1", LINES="14").stdout

@@ -17,6 +17,10 @@ from zart_redis.client.scheduler import DurableScheduler
 from zart_redis.model import ExecutionRecord
 
 REFRESH_SECONDS = 0.5
+MOST_NAMED = 5
+"""Of steps that are all in the same state."""
+OTHER_LINES = 12
+"""What stands above and below the steps of a watched timeline; a line that does not fit the terminal is not seen."""
 
 
 def runs(id: ExecutionId, redis_url: RedisUrl = None, namespace: Namespace = None, as_json: AsJson = False) -> None:
@@ -72,7 +76,9 @@ def watch(
                 while True:
                     record, found = await client.status(id), await client.detail(id)
                     if live is not None:
-                        live.update(timeline.of_detail(found, await _reasons(client, record, found)), refresh=True)
+                        most = max(live.console.height - OTHER_LINES, 1)
+                        picture = timeline.of_detail(found, await _reasons(client, record, found), most)
+                        live.update(picture, refresh=True)
                     elif (line := output.to_json(found)) != shown:
                         print(line, flush=True)
                         shown = line
@@ -85,18 +91,30 @@ def watch(
 
 
 async def _reasons(client: DurableScheduler, record: ExecutionRecord, found: RunDetail) -> list[str]:
-    """Why a live run is no further: what it waits for, who runs what of it, or that nobody takes its work."""
+    """Why a live run is no further: what it waits for, who runs what of it, what is paused, or that nobody takes its
+    work."""
     if record.status.is_final or record.run != found.summary.run:
         return []
-    reasons = [f"waits for {wait}" for wait in record.waiting_for]
-    scheduled = [step.name for step in found.steps if step.status is StepStatus.SCHEDULED]
-    works = {record.execution_id: "it"} | {f"{record.execution_id} {step}": f"step {step}" for step in scheduled}
+    reasons = _cut([f"waits for {wait}" for wait in record.waiting_for])
+    scheduled = {f"{record.execution_id} {s.name}": s.name for s in found.steps if s.status is StepStatus.SCHEDULED}
     workers = await client.workers()
     for worker in workers:
-        running = [work for name, work in works.items() if name in worker.running]
-        if running:
-            reasons.append(f"worker {worker.worker_id} (pid {worker.pid} on {worker.host}) runs {', '.join(running)}")
+        works = ["it"] if record.execution_id in worker.running else []
+        works += [f"step {scheduled.pop(name)}" for name in worker.running if name in scheduled]
+        if works:
+            who = f"worker {worker.worker_id} (pid {worker.pid} on {worker.host})"
+            reasons.append(f"{who} runs {', '.join(_cut(works))}")
+    for rule in await client.list_pause_rules() if scheduled else ():
+        held = [name for name in scheduled.values() if rule.matches(record.execution_id, record.task_name, name)]
+        if held:
+            reasons.append(f"pause rule {rule.rule_id} holds step {', '.join(_cut(held))}")
     is_queued = bool(scheduled) or not record.waiting_for
     if is_queued and not any(record.queue in worker.queues for worker in workers):
         reasons.append(f"no worker takes work from queue {record.queue!r}")
     return reasons
+
+
+def _cut(names: list[str]) -> list[str]:
+    """The first of them, and how many more there are."""
+    more = len(names) - MOST_NAMED
+    return names if more <= 0 else [*names[:MOST_NAMED], f"and {more} more"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
@@ -35,8 +36,9 @@ def of_runs(runs: Iterable[RunSummary]) -> RenderableType:
     return table
 
 
-def of_detail(detail: RunDetail, reasons: Sequence[str]) -> RenderableType:
-    """`reasons` tell why the run is no further; that is why it is stuck, if it is."""
+def of_detail(detail: RunDetail, reasons: Sequence[str], most_steps: int | None = None) -> RenderableType:
+    """`reasons` tell why the run is no further; that is why it is stuck, if it is. Of more than `most_steps` steps the
+    last ones are shown, and the others counted."""
     summary = detail.summary
     name, task = escape(detail.execution_id), escape(detail.task_name)
     head = f"[bold]{name}[/]  {task}  run {summary.run}  {coloured(summary.status)}"
@@ -44,9 +46,14 @@ def of_detail(detail: RunDetail, reasons: Sequence[str]) -> RenderableType:
     began = summary.started_at or summary.created_at
     for attempt in detail.attempts:
         _add_attempt(table, began, f"attempt {attempt.number} of the body", attempt)
-    for step in detail.steps:
+    left_out = 0 if most_steps is None else max(len(detail.steps) - most_steps, 0)
+    for step in detail.steps[left_out:]:
         _add_step(table, began, step)
-    lines: list[RenderableType] = [head, f"input {escape(_short(detail.input))}", table]
+    lines: list[RenderableType] = [head, f"input {escape(_short(detail.input))}"]
+    if left_out:
+        counts = Counter(step.status for step in detail.steps[:left_out])
+        lines.append(f"{left_out} more steps: {', '.join(f'{n} {status}' for status, n in counts.items())}")
+    lines.append(table)
     lines += [f"[yellow]{escape(reason)}[/]" for reason in reasons]
     if detail.output is not None:
         lines.append(f"output {escape(_short(detail.output))}")
