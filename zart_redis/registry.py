@@ -160,8 +160,9 @@ class Declared(Generic[D]):
 
 
 def place_of(origin: Callable[..., Any]) -> str:
-    """Where a function or class was defined."""
-    return f"{origin.__module__}.{origin.__qualname__}"
+    """Where a function or class was defined; of a callable object, such as a partial, where its class was."""
+    named = origin if hasattr(origin, "__qualname__") else type(origin)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def declared_name(name: str, origin: Origin) -> str | None:

@@ -149,7 +149,7 @@ def zart_step(
     def decorate(fn: Callable[..., Any]) -> StepFunction[..., Any, Any, Any]:
         if not callable(fn) or isinstance(fn, type):
             raise InvalidInput(f"zart_step takes a function, not {fn!r}; for a class derive from ZartStep")
-        definition = _define(name or fn.__name__, fn, retry, timeout, timeout_scope, raises)
+        definition = _define(str(name or getattr(fn, "__name__", "")), fn, retry, timeout, timeout_scope, raises)
         names.placeholders(definition.name, definition.parameters.signature.parameters, "the name of a step")
         registry.steps.add(definition)
         return StepFunction(definition, fn)

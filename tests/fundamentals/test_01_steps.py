@@ -1,6 +1,7 @@
 """Steps: declare them, call them, take what they come to."""
 
 import asyncio
+import functools
 import threading
 import time
 from dataclasses import dataclass
@@ -231,6 +232,24 @@ async def test_steps_and_handlers_may_be_classes(scheduler: zart.DurableSchedule
 
     outcome = await scheduler.start_and_wait_for(Checkout, "class-1", 5, SOON)
     assert outcome == ["a:5", "hello you", "hello me", "b:5"]
+
+
+async def test_a_step_may_be_a_callable_object(scheduler: zart.DurableScheduler) -> None:
+    class Scaled:
+        async def __call__(self, number: int) -> int:
+            return number * 3
+
+    scaled = zart_step("scaled")(Scaled())
+    added = zart_step("added")(functools.partial(lambda one, two: int(one + two), 1))
+
+    @zart_durable("objects")
+    async def objects() -> list[int]:
+        (scheduled,) = await zart.wait([zart.schedule(scaled(2).named("scaled-elsewhere"))])
+        return [await scaled(1), await added(1), scheduled.unwrap()]
+
+    assert await scheduler.start_and_wait_for(objects, "o", timeout=SOON) == [3, 2, 6]
+    with pytest.raises(zart.InvalidInput, match="must not be empty"):
+        zart_step(functools.partial(int, "2"))  # it has no name
 
 
 async def test_durations_are_text_seconds_or_timedeltas(scheduler: zart.DurableScheduler) -> None:

@@ -5,6 +5,7 @@ Held elsewhere, where they are taught: 3, 9, 10, 12 and 42 in `tests/fundamental
 """
 
 import asyncio
+import functools
 import itertools
 import random
 import re
@@ -379,15 +380,15 @@ async def test_39_an_ad_hoc_callable_needs_a_secret(scheduler: zart.DurableSched
     @zart_durable("adhoc")
     async def adhoc() -> int:
         offset = 40
-        (result,) = await zart.wait([zart.schedule(lambda: offset + 2)])
-        return result.unwrap()
+        handles = [zart.schedule(lambda: offset + 2), zart.schedule(functools.partial(lambda number: number, 2))]
+        return sum(result.unwrap() for result in await zart.wait(handles))
 
     async with a_worker(scheduler):
         with pytest.raises(zart.ExecutionFailed) as raised:
             await scheduler.start_and_wait_for(adhoc, "a", timeout=SOON)
         assert isinstance(raised.value.error, zart.UntrustedPayload)
     async with a_worker(scheduler, secrets=["new", "old"]):
-        assert await scheduler.start_and_wait_for(adhoc, "a", timeout=SOON) == 42
+        assert await scheduler.start_and_wait_for(adhoc, "a", timeout=SOON) == 44
 
 
 async def test_40_every_key_carries_the_hash_tag_of_its_partition(

@@ -4,7 +4,6 @@ worker claims it."""
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -36,7 +35,7 @@ def encode_spec(call: Call[Any, Any], info: ExecutionInfo, at: Surroundings) -> 
     """Raises SerializationError, PayloadTooLarge or UntrustedPayload if the call cannot travel."""
     step, what = call.definition, f"the arguments of step {call.name!r}"
     sealed = None
-    if step.is_adhoc or (at.secrets and _is_local(step.fn)):
+    if step.is_adhoc or (at.secrets and _is_local(step.place)):
         parts = (
             step.name,
             step.fn,
@@ -61,6 +60,6 @@ def decode_spec(data: bytes) -> ScheduledSpec:
         raise SerializationError(f"a scheduled step cannot be read: {error}") from None
 
 
-def _is_local(fn: Callable[..., Any]) -> bool:
-    """Whether no other process can find this function by importing its module."""
-    return fn.__module__ == "__main__" or "<" in fn.__qualname__
+def _is_local(place: str) -> bool:
+    """Whether no other process can find what was defined there by importing its module."""
+    return place.startswith("__main__.") or "<" in place
