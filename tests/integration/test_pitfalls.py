@@ -391,6 +391,27 @@ async def test_39_an_ad_hoc_callable_needs_a_secret(scheduler: zart.DurableSched
         assert await scheduler.start_and_wait_for(adhoc, "a", timeout=SOON) == 44
 
 
+async def test_39_a_step_that_another_secret_has_signed_waits_and_says_why(scheduler: zart.DurableScheduler) -> None:
+    @zart_durable("adhoc-waits")
+    async def adhoc() -> int:
+        offset = 40
+        (result,) = await zart.wait([zart.schedule(lambda: offset + 2)])
+        return result.unwrap()
+
+    await scheduler.pause(step_pattern="<lambda>")
+    async with a_worker(scheduler, secrets=["mine"]):
+        await scheduler.start_for(adhoc, "a")
+        await reaches(scheduler, "a", "waiting", "step <lambda>")
+    await scheduler.resume(step_pattern="<lambda>")
+
+    async def told() -> bool:
+        (step,) = (await scheduler.detail("a")).steps
+        return "not signed" in (step.put_off or "")
+
+    async with a_worker(scheduler, secrets=["another"]):
+        await until(told)
+
+
 async def test_40_every_key_carries_the_hash_tag_of_its_partition(
     scheduler: zart.DurableScheduler, raw: redis.Redis, prefix: str
 ) -> None:

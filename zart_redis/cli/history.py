@@ -108,6 +108,11 @@ async def _reasons(client: DurableScheduler, record: ExecutionRecord, found: Run
         held = [name for name in scheduled.values() if rule.matches(record.execution_id, record.task_name, name)]
         if held:
             reasons.append(f"pause rule {rule.rule_id} holds step {', '.join(_cut(held))}")
+    put_off: dict[str, list[str]] = {}
+    for step in found.steps:
+        if step.put_off:
+            put_off.setdefault(step.put_off, []).append(step.name)
+    reasons += [f"a worker has put off step {', '.join(_cut(names))}: {why}" for why, names in put_off.items()]
     is_queued = bool(scheduled) or not record.waiting_for
     if is_queued and not any(record.queue in worker.queues for worker in workers):
         reasons.append(f"no worker takes work from queue {record.queue!r}")

@@ -62,6 +62,8 @@ class StepDetail:
     attempt_count: int
     attempts: tuple[AttemptDetail, ...]
     finished_at: datetime | None
+    put_off: str | None = None
+    """Why the worker that had this scheduled step last could not run it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +199,12 @@ def _steps(rows: RunRows, events: Mapping[str, bytes], *, in_on_failure: bool) -
     steps = []
     for name, record in rows.records.items():
         steps.append(_step(name, record, events.get(name), earlier.get(name, []), in_on_failure))
-    for name, failed in rows.children.items():
-        logged = tuple(earlier.get(name, ()))
+    for name, (failed, why) in rows.children.items():
+        logged, put_off = tuple(earlier.get(name, ())), why.decode() or None
         status = StepStatus.SCHEDULED
-        steps.append(StepDetail(name, name, journal.STEP, status, in_on_failure, None, None, failed, logged, None))
+        steps.append(
+            StepDetail(name, name, journal.STEP, status, in_on_failure, None, None, failed, logged, None, put_off)
+        )
     return steps
 
 

@@ -38,9 +38,9 @@ class StepPort(Protocol):
     async def settle(self, record: bytes) -> None:
         """Record the step's final result."""
 
-    async def postpone(self, failed: int, delay_ms: int | None, note: bytes = b"") -> None:
+    async def postpone(self, failed: int, delay_ms: int | None, note: bytes = b"", why: str = "") -> None:
         """Let the step be claimed again, at once or after a delay, with so many failed attempts behind it; `note` is
-        on the last one, if it has just failed."""
+        on the last one, if it has just failed, and `why` for operators, if this worker cannot run it."""
 
 
 class StepRun:
@@ -69,7 +69,7 @@ class StepRun:
                         execution_id=claim.execution_id,
                         name=claim.name,
                     )
-                    await self._port.postpone(claim.failed_attempts, delay_ms)
+                    await self._port.postpone(claim.failed_attempts, delay_ms, why=reason)
         except Fenced:
             self.lost = True
             log.debug(

@@ -88,8 +88,8 @@ class RunRows(NamedTuple):
     """What is stored of one body of a run."""
 
     records: dict[str, bytes]
-    children: dict[str, int]
-    """Scheduled steps that have not ended, with their failed attempts."""
+    children: dict[str, tuple[int, bytes]]
+    """Scheduled steps that have not ended, with their failed attempts, and why they are put off (b"" they are not)."""
     log: list[bytes]
 
 
@@ -275,8 +275,8 @@ class Transitions:
     async def settle(self, held: HeldStep, record: bytes) -> None:
         await self._run("settle", *held, record)
 
-    async def postpone(self, held: HeldStep, failed: int, delay_ms: int | None, note: bytes) -> None:
-        await self._run("postpone", *held, failed, _or_empty(delay_ms), note)
+    async def postpone(self, held: HeldStep, failed: int, delay_ms: int | None, note: bytes, why: str) -> None:
+        await self._run("postpone", *held, failed, _or_empty(delay_ms), note, why)
 
     # ---- by a worker's loops ----
 

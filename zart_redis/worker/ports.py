@@ -101,8 +101,8 @@ class StepPort:
     async def settle(self, record: bytes) -> None:
         await self._transitions.settle(self._held, record)
 
-    async def postpone(self, failed: int, delay_ms: int | None, note: bytes = b"") -> None:
-        await self._transitions.postpone(self._held, failed, delay_ms, note)
+    async def postpone(self, failed: int, delay_ms: int | None, note: bytes = b"", why: str = "") -> None:
+        await self._transitions.postpone(self._held, failed, delay_ms, note, why)
 
 
 def _pieces(items: Sequence[T]) -> Iterator[Sequence[T]]:

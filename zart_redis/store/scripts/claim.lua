@@ -92,7 +92,7 @@ local function claim_child(queue, entry, id, scope, name)
   if rule then
     return hold_child(rule, queue, id, scope, name, c)
   end
-  c.fence = next_epoch(c.fence) .. '@' .. worker
+  c.fence, c.why = next_epoch(c.fence) .. '@' .. worker, ''
   if c.timeout ~= '' and c.deadline == '' then
     c.deadline = now() + tonumber(c.timeout)
   end

@@ -3,7 +3,7 @@
 --
 -- ARGV    id, run
 -- answer  {events (flat), body, on_failure body}, of which the latter are
---         {records (flat), scheduled steps that have not ended (name, failed attempts), log}
+--         {records (flat), scheduled steps that have not ended (name, {failed attempts, why put off}), log}
 local id, run = ARGV[2], ARGV[3]
 
 local function rows(scope)
@@ -11,7 +11,8 @@ local function rows(scope)
   local children = {}
   local packed = redis.call('HGETALL', P .. 'c:' .. suffix)
   for i = 1, #packed, 2 do
-    children[i], children[i + 1] = packed[i], cmsgpack.unpack(packed[i + 1])[4]
+    local c = cmsgpack.unpack(packed[i + 1])
+    children[i], children[i + 1] = packed[i], { c[4], c[9] or '' }
   end
   return { redis.call('HGETALL', P .. 'r:' .. suffix), children, redis.call('LRANGE', P .. 'a:' .. suffix, 0, -1) }
 end

@@ -6,6 +6,7 @@
 --           the fence and the entry
 -- attempts  attempts that have failed; deadline: ms or ''; timeout: ms or ''; crashes: claims that killed their worker
 -- held      the pause rule that holds it, or ''
+-- why       why a worker that cannot run it has put it off, or ''
 
 local function read_child(id, scope, name)
   local packed = redis.call('HGET', P .. 'c:' .. id .. ':' .. scope, name)
@@ -14,12 +15,12 @@ local function read_child(id, scope, name)
   end
   local v = cmsgpack.unpack(packed)
   return { spec = v[1], entry = v[2], fence = v[3], attempts = v[4], deadline = v[5], timeout = v[6], crashes = v[7],
-    held = v[8] or '' }
+    held = v[8] or '', why = v[9] or '' }
 end
 
 local function write_child(id, scope, name, c)
   redis.call('HSET', P .. 'c:' .. id .. ':' .. scope, name,
-    cmsgpack.pack({ c.spec, c.entry, c.fence, c.attempts, c.deadline, c.timeout, c.crashes, c.held or '' }))
+    cmsgpack.pack({ c.spec, c.entry, c.fence, c.attempts, c.deadline, c.timeout, c.crashes, c.held or '', c.why or '' }))
 end
 
 local function enqueue_child(queue, id, scope, name, mark)
