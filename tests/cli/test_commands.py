@@ -74,6 +74,16 @@ def test_list_and_stats(zart: Zart) -> None:
     assert zart("list", "--status", "failed").stdout == "no executions\n"
 
 
+def test_long_ids_are_shown_whole(zart: Zart, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    long = "order-" + "0123456789" * 12
+    zart("start", "cli-naps", "--id", long)
+    folded = [line.split()[0] for line in zart("list").stdout.splitlines()[1:]]
+    assert "".join(folded) == long
+    environment.pop("COLUMNS")
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert zart("list").stdout.splitlines()[1].split()[0] == long
+
+
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +14,15 @@ from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from zart_redis.client.scheduler import ExecutionPage, Stats
 from zart_redis.durations import format_ms
 from zart_redis.errors import RemoteError
 from zart_redis.model import ExecutionRecord, ExecutionStatus, PauseRule
+
+UNCUT = 10_000
+"""A width that no line reaches."""
 
 COLOURS = {
     ExecutionStatus.SCHEDULED: "blue",
@@ -50,6 +54,11 @@ def say(text: str) -> None:
     Console(highlight=False, soft_wrap=True).print(text, markup=False)
 
 
+def names(title: str) -> Column:
+    """A column of ids or names: one that is too long goes on in the next line, so that all of it can be copied."""
+    return Column(title, overflow="fold")
+
+
 def tell(value: Any, text: str, as_json: bool) -> None:
     """What a command did: a document, or some lines for people."""
     if as_json:
@@ -59,8 +68,11 @@ def tell(value: Any, text: str, as_json: bool) -> None:
 
 
 def show(picture: RenderableType) -> None:
-    """A table or a picture for people."""
-    Console().print(picture)
+    """A table or a picture for people. What goes to a file or another program is not cut to a width."""
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = UNCUT
+    console.print(picture)
 
 
 @contextmanager
@@ -83,7 +95,7 @@ def print_record(record: ExecutionRecord, as_json: bool) -> None:
     grid.add_column(overflow="fold")
     for name, value in _rows(record):
         grid.add_row(name, value)
-    Console().print(Panel(grid, title=escape(record.execution_id), expand=False))
+    show(Panel(grid, title=escape(record.execution_id), expand=False))
 
 
 def _rows(record: ExecutionRecord) -> Iterator[tuple[str, str]]:
@@ -113,7 +125,8 @@ def print_page(page: ExecutionPage, as_json: bool) -> None:
     if not page:
         say("no executions")
         return
-    table = Table("id", "task", "status", "queue", "created", "took", box=None, header_style="bold")
+    columns = (names("id"), names("task"), "status", names("queue"), "created", "took")
+    table = Table(*columns, box=None, header_style="bold")
     for record in page:
         table.add_row(
             escape(record.execution_id),
@@ -123,7 +136,7 @@ def print_page(page: ExecutionPage, as_json: bool) -> None:
             _ago(record.created_at),
             _took(record),
         )
-    Console().print(table)
+    show(table)
     if page.cursor is not None:
         say(f"more: --cursor {page.cursor}")
 
@@ -136,7 +149,8 @@ def print_rules(rules: list[PauseRule], as_json: bool) -> None:
     if not rules:
         say("nothing is paused")
         return
-    table = Table("rule", "execution", "task", "steps", "deadlines", "since", box=None, header_style="bold")
+    columns = ("rule", names("execution"), names("task"), names("steps"), "deadlines", "since")
+    table = Table(*columns, box=None, header_style="bold")
     for rule in rules:
         conditions = (rule.execution_id, rule.task_name, rule.step_pattern)
         deadlines = "stopped" if rule.extend_deadlines else "go on"
@@ -155,11 +169,11 @@ def print_stats(stats: Stats, as_json: bool) -> None:
 def pictures(stats: Stats) -> Iterator[RenderableType]:
     """The counts as a table, and the queues as another."""
     statuses = list(ExecutionStatus)
-    tasks = Table("task", *(coloured(status) for status in statuses), box=None, header_style="bold")
+    tasks = Table(names("task"), *(coloured(status) for status in statuses), box=None, header_style="bold")
     for name, counts in sorted(stats.by_task.items()):
         tasks.add_row(escape(name), *(str(counts.get(status, 0)) for status in statuses))
     tasks.add_row("[bold]all[/]", *(str(stats.by_status.get(status, 0)) for status in statuses))
-    queues = Table("queue", "queued", "held by workers", "oldest", box=None, header_style="bold")
+    queues = Table(names("queue"), "queued", "held by workers", "oldest", box=None, header_style="bold")
     for name, depth in stats.queues.items():
         oldest = "" if depth.oldest_ms is None else format_ms(depth.oldest_ms)
         queues.add_row(escape(name), str(depth.queued), str(depth.held), oldest)

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from zart_redis.cli.output import coloured, span, to_json
+from zart_redis.cli.output import coloured, names, span, to_json
 from zart_redis.client.history import AttemptDetail, RunDetail, RunSummary, StepDetail, StepStatus
 from zart_redis.errors import RemoteError
 
@@ -42,7 +42,7 @@ def of_detail(detail: RunDetail, reasons: Sequence[str], most_steps: int | None 
     summary = detail.summary
     name, task = escape(detail.execution_id), escape(detail.task_name)
     head = f"[bold]{name}[/]  {task}  run {summary.run}  {coloured(summary.status)}"
-    table = Table("at", "step", "status", "took", "worker", "", box=None, header_style="bold")
+    table = Table("at", names("step"), "status", "took", "worker", "", box=None, header_style="bold")
     began = summary.started_at or summary.created_at
     for attempt in detail.attempts:
         _add_attempt(table, began, f"attempt {attempt.number} of the body", attempt)
