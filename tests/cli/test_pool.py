@@ -117,6 +117,9 @@ def test_app_that_is_not_there(command: Command, folder: Path) -> None:
     assert broken.stderr.count("error: ") == 1
     assert "No module named 'nowhere_at_all'" in broken.stderr
     assert "others.py:1" in broken.stderr
+    refused = 'import zart_redis\n\n@zart_redis.zart_step("a-{nothing}")\ndef a(): ...\n'
+    (folder / "workers" / "others.py").write_text(refused)
+    assert "others.py:3" in command("zart-worker").stderr
     shutil.rmtree(folder / "workers")
     missing = command("zart-worker")
     assert missing.returncode == 1

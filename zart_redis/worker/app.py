@@ -13,6 +13,8 @@ from zart_redis import registry
 from zart_redis.errors import ConfigurationError
 
 DEFAULT_APP = "workers"
+OURS = str(Path(registry.__file__).parent)
+"""The folder of this package."""
 
 
 def load(app: str | None = None) -> ModuleType:
@@ -53,8 +55,10 @@ def _import_all(name: str) -> ModuleType:
 
 
 def _unloadable(name: str, error: BaseException) -> ConfigurationError:
-    """With the place in the user's code, for the error itself is often found only there."""
+    """With the place in the user's code, for the error itself is often found only there; what this package refuses is
+    found where it was called."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
+    frames = [frame for frame in frames if not frame.filename.startswith(OURS)] or frames
     place = f"{error.filename}:{error.lineno}" if isinstance(error, SyntaxError) else ""
     place = place or f"{frames[-1].filename}:{frames[-1].lineno}"
     return ConfigurationError(f"{name!r} cannot be loaded: {type(error).__name__}: {error} ({place})")
