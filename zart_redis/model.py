@@ -183,8 +183,9 @@ class Unreadable:
 
 
 def idempotency_key(namespace: str, execution_id: str, scope: str) -> str:
-    """The key of a run; a step's is this, a colon and its name. A scope is a run, and "f" in its on_failure body."""
-    return f"{namespace}:{execution_id}:{scope.removesuffix('f')}"
+    """The key of a body; a step's is this, a colon and its name. A scope is a run, and "f" behind it in its on_failure
+    body: a step there is another one than that of the same name in the body."""
+    return f"{namespace}:{execution_id}:{scope}"
 
 
 def from_ms(ms: int) -> datetime:

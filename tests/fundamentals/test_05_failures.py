@@ -145,6 +145,30 @@ async def test_the_idempotency_key_is_equal_in_every_attempt(scheduler: zart.Dur
     assert keys[3] != keys[0]
 
 
+@pytest.mark.usefixtures("worker")
+async def test_a_step_in_on_failure_has_another_idempotency_key_than_that_name_in_the_body(
+    scheduler: zart.DurableScheduler,
+) -> None:
+    keys: list[str] = []
+
+    @zart_step("notify")
+    async def notify() -> None:
+        keys.append(zart.context().idempotency_key)
+
+    async def apologise(data: None, failure: zart.Failure) -> None:
+        await notify()
+        await zart.wait([zart.schedule(notify().named("notify-elsewhere"))])
+
+    @zart_durable("notifying", on_failure=apologise)
+    async def notifying() -> None:
+        await notify()
+        await zart.wait([zart.schedule(notify().named("notify-elsewhere"))])
+        raise LookupError
+
+    await scheduler.start_and_wait_for(notifying, "n-1", timeout=SOON)
+    assert len(set(keys)) == 4
+
+
 # Timeouts
 
 

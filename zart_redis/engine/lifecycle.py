@@ -103,15 +103,15 @@ class BodyRun:
     def _begin(self, claim: BodyClaim, *, fresh: bool = False) -> Execution:
         """The pass that runs from now on; a fresh one has nothing recorded."""
         records = ({}, claim.events, set[str]()) if fresh else (claim.records, claim.events, claim.children)
-        self.execution = Execution(self._port, self._info(claim), self._at, *records)
-        failing = FAILURE_SCOPE if fresh else ""
-        self.execution.body = f"{claim.execution_id}, run {claim.scope}{failing}, attempt {claim.attempt}"
+        scope = f"{claim.scope}{FAILURE_SCOPE}" if fresh else claim.scope
+        self.execution = Execution(self._port, self._info(claim, scope), self._at, *records)
+        self.execution.body = f"{claim.execution_id}, run {scope}, attempt {claim.attempt}"
         if self._draining:
             self.execution.drain()
         return self.execution
 
-    def _info(self, claim: BodyClaim) -> ExecutionInfo:
-        key = idempotency_key(self._at.namespace, claim.execution_id, claim.scope)
+    def _info(self, claim: BodyClaim, scope: str) -> ExecutionInfo:
+        key = idempotency_key(self._at.namespace, claim.execution_id, scope)
         return ExecutionInfo(
             claim.execution_id, claim.task, claim.attempt, self._handler.retry.retries, key, None, self._input
         )
