@@ -61,13 +61,13 @@ def test_drain_records_the_running_step_and_hands_the_body_back(
 
 
 def test_step_that_outlasts_the_grace_is_handed_back(zart: Zart, pools: Pools) -> None:
-    pool = pools("--grace", "1s")
+    pool = pools("--grace", "3s")
     zart("start", "blocks", "--id", "b-1", "--data", "30")
     until(lambda: pool.said("blocking, says a thread"), 5)
     began = time.monotonic()
     pool.process.send_signal(signal.SIGTERM)
     assert pool.process.wait(3) == 0
-    assert time.monotonic() - began < 2
+    assert 1 < time.monotonic() - began < 3
 
 
 def test_second_signal_ends_it_now(zart: Zart, pools: Pools) -> None:

@@ -29,6 +29,8 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 10.0
 YOUNG_SECONDS = 10.0
 LATE_SECONDS = 2.0
 """How much longer than `grace` the pool waits for its processes before it kills them."""
+ENDING_SECONDS = 1.0
+"""Of the grace: for handing back what has not ended, and for the end of the processes."""
 BURY_SECONDS = 3.0
 
 
@@ -43,7 +45,7 @@ class Pool:
         self.settings = Settings.load(**arguments)
         grace = self.settings.grace / 1000
         # Handing back and ending take their time too, and belong to the grace.
-        self._arguments = {**arguments, "grace": max(grace * 0.9, grace - LATE_SECONDS)}
+        self._arguments = {**arguments, "grace": max(grace / 2, grace - ENDING_SECONDS)}
         self._processes = processes
         self._children: set[_Child] = set()
         self._stopping = asyncio.Event()
