@@ -139,6 +139,15 @@ async def test_indexes_expiry_leftovers_and_orphans(scheduler: DurableScheduler,
     assert not await redis.exists(f"{key}r:nobody:1")
 
 
+async def test_what_is_purged_while_the_doctor_looks_is_no_finding(scheduler: DurableScheduler) -> None:
+    for _ in range(3):
+        await scheduler.start_many([(f"p-{i}", "eventful", None) for i in range(400)])
+        await asyncio.gather(*(scheduler.offer_event(f"p-{i}", "go", 1) for i in range(400)))  # keys that a run owns
+        await asyncio.gather(*(scheduler.cancel(f"p-{i}") for i in range(400)))
+        findings, _ = await asyncio.gather(scheduler.doctor(), scheduler.purge())
+        assert findings == []
+
+
 async def test_a_status_that_is_none_is_named(scheduler: DurableScheduler, redis: Redis, key: str) -> None:
     await scheduler.start_for(eventful, "e")
     await redis.hset(f"{key}x:e", "status", "dancing")

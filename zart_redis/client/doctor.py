@@ -66,7 +66,5 @@ async def _examine(partition: Partition, repair: bool) -> AsyncIterator[Finding]
                 seen.add((execution_id, verdict))
                 yield Finding(Ailment(word), execution_id, detail)
     async for orphans in partition.queries.orphans(EXAMINED_AT_ONCE):
-        for key, _, _ in orphans:
+        for key in await partition.transitions.discard(orphans, repair):
             yield Finding(Ailment.ORPHAN, f"{partition.prefix}{key}")
-        if repair:
-            await partition.transitions.discard(orphans)

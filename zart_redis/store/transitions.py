@@ -217,10 +217,11 @@ class Transitions:
         found = [_text(item) for item in await self._run("examine", "1" if mend else "0", *ids)]
         return list(zip(found[::2], found[1::2], strict=True))
 
-    async def discard(self, keys: Sequence[tuple[str, str, str]]) -> int:
-        """Remove keys of runs that do not exist: (key without the prefix, id, run)."""
-        gone: int = await self._run("discard", *(part for key in keys for part in key))
-        return gone
+    async def discard(self, keys: Sequence[tuple[str, str, str]], mend: bool) -> list[str]:
+        """Those of the keys (without the prefix, each with its id and run) that are of runs which do not exist. They
+        are removed if asked."""
+        found = await self._run("discard", "1" if mend else "0", *(part for key in keys for part in key))
+        return [_text(key) for key in found]
 
     # ---- by a worker that holds a body ----
 

@@ -174,6 +174,23 @@ local function examine_index(id, x)
   end
 end
 
+-- Whether anything is left of an execution that is gone: one that was removed since it was listed has left nothing.
+local function remains(id)
+  if redis.call('EXISTS', P .. 'w:' .. id, P .. 'g:' .. id, P .. 'h:' .. id) > 0
+    or redis.call('ZSCORE', P .. 'ids', id) or redis.call('ZSCORE', P .. 'expiring', id)
+    or redis.call('ZSCORE', P .. 'timers', 'x' .. id) or redis.call('HEXISTS', P .. 'damaged', id) == 1 then
+    return true
+  end
+  for _, facet in ipairs(redis.call('HVALS', P .. 'facets')) do
+    for _, status in ipairs({ 'scheduled', 'running', 'waiting', 'completed', 'failed', 'cancelled' }) do
+      if redis.call('ZSCORE', P .. 'i:' .. status .. ':' .. facet, id) then
+        return true
+      end
+    end
+  end
+  return false
+end
+
 local function remove_orphan(id)
   report(id, 'orphan')
   if mend then
@@ -193,7 +210,9 @@ end
 local function examine(id)
   local x = read_execution(id)
   if x.status == '' and redis.call('EXISTS', P .. 'x:' .. id) == 0 then
-    remove_orphan(id)
+    if remains(id) then
+      remove_orphan(id)
+    end
   elseif is_live(x.status) then
     examine_fields(id, x)
     examine_index(id, x)
