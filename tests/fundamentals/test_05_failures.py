@@ -494,6 +494,20 @@ async def test_a_step_that_cancels_itself_has_failed(scheduler: zart.DurableSche
     assert await scheduler.start_and_wait_for(handler, "cancelled-1", timeout=SOON) == "BusinessErr"
 
 
+@pytest.mark.usefixtures("worker")
+async def test_the_deadline_fires_while_scheduled_steps_outlast_the_body(scheduler: zart.DurableScheduler) -> None:
+    @zart_step("endless")
+    async def endless() -> None:
+        await asyncio.sleep(60)
+
+    @zart_durable("early", timeout="300ms")
+    async def early() -> str:
+        zart.schedule(endless())
+        return "early"
+
+    assert isinstance(await failure_of(scheduler, early), zart.ExecutionTimeout)
+
+
 # on_failure
 
 

@@ -3,7 +3,7 @@
 --
 -- ARGV    id, fence, scope, output, retention ms
 -- answer  'completed' | 'waiting' | 'fenced'
--- emits   a message to those who wait for the execution
+-- emits   a message to those who wait for the execution; while it waits, a timer for its deadline
 local id, fence, scope, output, retention = unpack(ARGV, 2)
 local x = read_execution(id)
 if x.fence ~= fence then
