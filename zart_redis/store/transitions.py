@@ -276,7 +276,7 @@ class Transitions:
     async def settle(self, held: HeldStep, record: bytes) -> None:
         await self._run("settle", *held, record)
 
-    async def postpone(self, held: HeldStep, failed: int, delay_ms: int | None, note: bytes, why: str) -> None:
+    async def postpone(self, held: HeldStep, failed: int, delay_ms: int | None, note: bytes, why: str = "") -> None:
         await self._run("postpone", *held, failed, _or_empty(delay_ms), note, why)
 
     # ---- by a worker's loops ----
