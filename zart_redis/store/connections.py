@@ -114,7 +114,10 @@ class Connections:
         except BaseException:
             await pool.release(connection)
             raise
-        at_hand.append(connection)
+        if self._at_hand.get(client) is at_hand:
+            at_hand.append(connection)
+        else:  # they were dropped meanwhile: the pool closes it, or keeps it
+            await pool.release(connection)
         return answers
 
     def blocking(self, key: str | bytes, *, block: float) -> Redis:

@@ -87,25 +87,20 @@ class Signals:
         backoff = Backoff()
         while True:
             await self._wanted.wait()
+            pubsub: Any = self._connections.pubsub(self._key)  # Any: redis-py leaves aclose untyped
             try:
-                await self._read(backoff)
+                await self._read(pubsub, backoff)
             except Exception as error:
                 log.warning("lost the connection that listens to Redis; connecting anew", error=str(error))
                 await self._connections.relocate(error)
             finally:
-                await self._hang_up()
+                self._pubsub = None
+                for confirmed in self._confirmed.values():
+                    confirmed.clear()
+                await pubsub.aclose()
             await backoff.wait()
 
-    async def _hang_up(self) -> None:
-        for confirmed in self._confirmed.values():
-            confirmed.clear()
-        if self._pubsub is not None:
-            pubsub: Any = self._pubsub  # Any: redis-py leaves aclose untyped
-            self._pubsub = None
-            await pubsub.aclose()
-
-    async def _read(self, backoff: Backoff) -> None:
-        pubsub = self._connections.pubsub(self._key)
+    async def _read(self, pubsub: PubSub, backoff: Backoff) -> None:
         channels = list(self._listeners)
         if not channels:
             self._wanted.clear()
