@@ -1,0 +1,70 @@
+"""The command: `python -m tests.soak chaos` and `python -m tests.soak durability`."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+from rich.console import Console
+
+from tests.servers import installed_servers
+from tests.soak.run import Setting, soak, usual_deeds
+from tests.soak.verdict import as_table, examples
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def _commands() -> None:
+    """Soak zart_redis."""
+
+
+console = Console(width=max(120, shutil.get_terminal_size().columns))
+
+
+class Fsync(StrEnum):
+    ALWAYS = "always"
+    EVERYSEC = "everysec"
+
+
+ServerOption = Annotated[Path | None, typer.Option(help="A redis-server; by default the newest one at hand.")]
+
+
+@app.command()
+def chaos(
+    executions: Annotated[int, typer.Option(min=1)] = 20_000,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes at any time.")] = 3,
+    producers: Annotated[int, typer.Option(min=1)] = 3,
+    seconds_of_chaos: Annotated[float, typer.Option(min=1, help="The load is spread over them.")] = 120,
+    appendfsync: Fsync = Fsync.ALWAYS,
+    seed: Annotated[int | None, typer.Option(help="Repeats orders and deeds, as far as processes allow.")] = None,
+    redis_server: ServerOption = None,
+) -> None:
+    """Load while workers and Redis die, and a verdict on what is left. Exit code 1 if anything is wrong."""
+    seed = random.randrange(1_000_000) if seed is None else seed
+    binary = redis_server or _newest()
+    deeds = usual_deeds(seconds_of_chaos, appendfsync)
+    setting = Setting(executions, workers, producers, seconds_of_chaos, appendfsync, seed, binary, deeds)
+    console.print(f"seed {seed}, appendfsync {appendfsync}, {binary}", highlight=False)
+    report = uvloop.run(soak(setting, lambda line: console.print(line, highlight=False)))
+    done = ", ".join(f"{count} x {deed}" for deed, count in report.deeds.items())
+    for line in (*report.notes, done):
+        console.print(line, highlight=False)
+    console.print(as_table(report.checks, f"seed {seed}, appendfsync {appendfsync}"))
+    for line in examples(report.checks):
+        console.print(line, highlight=False, markup=False)
+    sys.exit(0 if report.passed else 1)
+
+
+def _newest() -> Path:
+    return list(installed_servers().values())[-1]
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,35 @@
+"""A worker process: `python -m tests.soak.worker URL TRACES LEASE ACK`.
+
+It says `up` when SIGTERM drains it, which may be before Redis is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+import redis
+import uvloop
+
+import zart_redis as zart
+from tests.soak import app
+from zart_redis import logs
+
+
+async def main(url: str, traces: str, lease: str, ack: str) -> None:
+    logs.configure("warning", "json")
+    app.leave_traces_in(Path(traces))
+    worker = zart.Worker(url, lease=lease, ack=ack)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
+    print("up", flush=True)
+    while True:
+        try:
+            return await worker.run()
+        except (redis.ConnectionError, redis.TimeoutError):  # away while it begins
+            await asyncio.sleep(0.1)
+
+
+if __name__ == "__main__":
+    uvloop.run(main(*sys.argv[1:]))
