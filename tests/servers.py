@@ -170,6 +170,11 @@ class RedisProcess:
     def unfreeze(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
 
+    def aof(self) -> Path | None:
+        """The file that it appends to: from Redis 7 on the last of several. None if there is none yet."""
+        files = [*self.folder.glob("appendonly.aof"), *self.folder.glob("appendonlydir/*.incr.aof")]
+        return max(files, key=lambda file: int("0" + "".join(filter(str.isdigit, file.name))), default=None)
+
     def connect(self) -> redis.Redis:
         """A synchronous client that tries once."""
         return redis.Redis(unix_socket_path=str(self.socket), socket_timeout=5, retry=Retry(NoBackoff(), 0))

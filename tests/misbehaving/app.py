@@ -1,6 +1,7 @@
 """What runs while Redis misbehaves."""
 
 import asyncio
+import itertools
 from collections import Counter
 
 import zart_redis as zart
@@ -53,6 +54,32 @@ async def chain(length: int) -> int:
 @zart_durable("misbehaving-held")
 async def held(gate: str) -> str:
     return await gated(gate)
+
+
+_tokens = itertools.count()
+
+
+@zart_step("misbehaving-token-{gate}")
+async def token(gate: str, made_from: str = "") -> str:
+    """Another one at each run, which ends with what it is made from."""
+    gates[gate].begun.set()
+    await gates[gate].opened.wait()
+    return f"{next(_tokens)} {made_from}"
+
+
+@zart_durable("misbehaving-chain-of-tokens")
+async def chain_of_tokens() -> list[str]:
+    one = await token("one")
+    return [one, await token("two", one)]
+
+
+@zart_durable("misbehaving-scheduled-token")
+async def scheduled_token() -> list[str]:
+    one = await token("one")
+    three = zart.schedule(token("three"))
+    two = await token("two", one)
+    (result,) = await zart.wait([three])
+    return [one, two, result.unwrap()]
 
 
 @zart_durable("misbehaving-parked")

@@ -68,7 +68,7 @@ class Chaos:
 
     async def carry_out(self, plan: list[Planned]) -> None:
         began = time.monotonic()
-        async with AofWatch(self.server.folder) as watch, asyncio.TaskGroup() as tasks:
+        async with AofWatch(self.server) as watch, asyncio.TaskGroup() as tasks:
             for planned in plan:
                 await asyncio.sleep(max(0.0, began + planned.at - time.monotonic()))
                 if planned.deed is Deed.FREEZE:

@@ -25,7 +25,7 @@ class BodyPort:
     def __init__(self, partition: Partition, claim: BodyClaim, retention_ms: int, clock: Clock) -> None:
         self._partition = partition
         self._transitions = partition.transitions
-        self._held = Held(claim.execution_id, claim.fence, claim.scope)
+        self._held = Held(claim.execution_id, claim.fence, claim.scope, 0)
         self._queue = claim.queue
         self._retention_ms = retention_ms
         self._clock = clock
@@ -38,17 +38,25 @@ class BodyPort:
     def _told(self, now: int) -> None:
         self._heard, self._heard_at = now, time.monotonic()
 
+    def _learned(self) -> None:
+        """The body goes on from an answer that Redis has counted as a turn of this claim."""
+        self._held = self._held._replace(known=self._held.known + 1)
+
     async def record(self, name: str, record: bytes) -> bytes | None:
-        return await self._transitions.record(self._held, name, record)
+        first = await self._transitions.record(self._held, name, record)
+        self._learned()
+        return first
 
     async def attempt(self, name: str, failed: int, timeout_ms: int | None, delay_ms: int, note: bytes) -> bytes:
         record, now = await self._transitions.attempt(self._held, name, failed, timeout_ms, delay_ms, note)
         self._told(now)
+        self._learned()
         return record
 
     async def schedule(self, children: Sequence[ChildRequest]) -> None:
         pieces = _pieces(children)
         await asyncio.gather(*(self._transitions.schedule(self._held, self._queue, piece) for piece in pieces))
+        self._learned()
 
     async def join(self, group: str, names: Collection[str]) -> None:
         pieces = _pieces(list(names))
@@ -67,6 +75,7 @@ class BodyPort:
             return None
         if answer.now is not None:
             self._told(answer.now)
+            self._learned()
         return [Ready(*item) for item in answer.ready]
 
     async def limit(self, timeout_ms: int) -> None:
@@ -79,7 +88,9 @@ class BodyPort:
         await self._transitions.fail(self._held, error, self._retention(retention_ms))
 
     async def compensate(self, failure: bytes) -> None:
-        self._held = await self._transitions.compensate(self._held, failure)
+        scope = await self._transitions.compensate(self._held, failure)
+        self._held = self._held._replace(scope=scope)
+        self._learned()
 
     async def retry(self, delay_ms: int, note: bytes) -> None:
         await self._transitions.retry(self._held, delay_ms, note)

@@ -1,12 +1,12 @@
 --@include base insist stream timers fence execution child
 -- fail: running -> failed, for good.
 --
--- ARGV    id, fence, error, retention ms
+-- ARGV    id, fence, known, error, retention ms
 -- answer  'failed' | 'fenced'
 -- emits   a message to those who wait for the execution
-local id, fence, err, retention = unpack(ARGV, 2)
+local id, fence, known, err, retention = unpack(ARGV, 2)
 local x = read_execution(id)
-if x.fence ~= fence then
+if not is_held(x, fence, known) then
   return 'fenced'
 end
 redis.call('HSET', P .. 'x:' .. id, 'error', err)

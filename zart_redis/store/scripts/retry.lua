@@ -1,14 +1,14 @@
 --@include base insist stream timers fence execution log
 -- retry: the body has failed and its handler's policy gives it another attempt, after a delay.
 --
--- ARGV    id, fence, scope, delay ms, note on the attempt, for the log
+-- ARGV    id, fence, scope, known, delay ms, note on the attempt, for the log
 -- answer  'retrying' | 'fenced'
 -- emits   a timer
 --
 -- Recorded successes stay. Failures do not stand: those of steps, and waits for events that timed out.
-local id, fence, scope, delay, note = unpack(ARGV, 2)
+local id, fence, scope, known, delay, note = unpack(ARGV, 2)
 local x = read_execution(id)
-if x.fence ~= fence then
+if not is_held(x, fence, known) then
   return 'fenced'
 end
 local r_key = P .. 'r:' .. id .. ':' .. scope

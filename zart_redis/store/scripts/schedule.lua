@@ -1,14 +1,14 @@
 --@include base admit stream timers fence execution child
 -- schedule: steps for any worker of the queue. Those already scheduled or recorded are left as they are.
 --
--- ARGV    id, fence, scope, queue, then triples (name, spec, timeout ms or '')
+-- ARGV    id, fence, scope, known, queue, then triples (name, spec, timeout ms or '')
 -- answer  'ok' | 'fenced'
 -- emits   a stream entry a step
-local id, fence, scope, queue = unpack(ARGV, 2, 5)
-if not holds(id, fence) then
+local id, fence, scope, known, queue = unpack(ARGV, 2, 6)
+if not takes_turn(id, fence, known) then
   return 'fenced'
 end
-for i = 6, #ARGV, 3 do
+for i = 7, #ARGV, 3 do
   local name = ARGV[i]
   if redis.call('HEXISTS', P .. 'c:' .. id .. ':' .. scope, name) == 0
     and redis.call('HEXISTS', P .. 'r:' .. id .. ':' .. scope, name) == 0 then

@@ -5,7 +5,7 @@
 -- scope   "<run>" for the body, "<run>f" for its on_failure body: the suffix of r: and c:
 
 local FIELDS = { 'status', 'facet', 'created', 'queue', 'fence', 'entry', 'scope', 'deadline', 'run', 'finishing',
-  'held' }
+  'held', 'turns' }
 
 local function read_execution(id)
   local values = redis.call('HMGET', P .. 'x:' .. id, unpack(FIELDS))
@@ -14,6 +14,10 @@ local function read_execution(id)
     x[field] = values[i] or ''
   end
   return x
+end
+
+local function is_held(x, fence, known)
+  return x.fence == fence and not knows_too_much(x.turns, known)
 end
 
 local function is_live(status)
@@ -123,7 +127,8 @@ end
 local function complete(id, x, status, retention)
   forget_entry(x.queue, x.entry)
   forget_waits(id, x)
-  redis.call('HDEL', P .. 'x:' .. id, 'entry', 'deadline', 'finishing', 'crashes', 'doom', 'progress', 'held', 'remaining')
+  redis.call('HDEL', P .. 'x:' .. id, 'entry', 'deadline', 'finishing', 'crashes', 'doom', 'progress', 'turns', 'held',
+    'remaining')
   redis.call('HSET', P .. 'x:' .. id, 'fence', next_epoch(x.fence) .. '@', 'finished', now())
   move(id, x, status)
   redis.call('ZADD', P .. 'expiring', now() + tonumber(retention), id)

@@ -1,7 +1,25 @@
 -- The fence: "<epoch>@<worker>" while a worker holds the work, "<epoch>@" while none does.
+--
+-- Redis may lose the newest of what it has acknowledged, in a crash or a failover, and the worker that holds a body may
+-- have built upon it. So x: counts in `turns` the answers of a claim that its body goes on from, and the worker shows how
+-- many it knows: one that knows of more is refused as if its fence were old, and begins again from what is there.
 
-local function holds(id, fence)
-  return redis.call('HGET', P .. 'x:' .. id, 'fence') == fence
+local function knows_too_much(turns, known)
+  return tonumber(known) > (tonumber(turns) or 0)
+end
+
+local function count_turn(id)
+  redis.call('HINCRBY', P .. 'x:' .. id, 'turns', 1)
+end
+
+-- Whether the worker still holds the body; its turn is counted then.
+local function takes_turn(id, fence, known)
+  local v = redis.call('HMGET', P .. 'x:' .. id, 'fence', 'turns')
+  if v[1] ~= fence or knows_too_much(v[2], known) then
+    return false
+  end
+  count_turn(id)
+  return true
 end
 
 -- An epoch that cannot be read was lower than the time in ms.

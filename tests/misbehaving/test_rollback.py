@@ -1,0 +1,57 @@
+"""Redis comes back without the newest of what it has acknowledged, as after a power cut: what a worker has built upon
+that is refused, and the body begins again from what is there."""
+
+import asyncio
+import os
+
+import pytest
+
+import zart_redis as zart
+from tests.fundamentals.helpers import SOON, a_worker, happens
+from tests.misbehaving.app import Gate, chain_of_tokens, gates, scheduled_token
+from tests.servers import RedisProcess
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def new_gates() -> None:
+    gates.update(one=Gate(), two=Gate(), three=Gate())
+    gates["three"].opened.set()
+
+
+async def roll_back(server: RedisProcess, length: int) -> None:
+    """Kill it, and let it start again without what it has written since its AOF had this length."""
+    await asyncio.to_thread(server.kill9)
+    aof = server.aof()
+    assert aof is not None
+    os.truncate(aof, length)
+    await asyncio.to_thread(server.start)
+
+
+def length_of_aof(server: RedisProcess) -> int:
+    aof = server.aof()
+    assert aof is not None
+    return aof.stat().st_size
+
+
+@pytest.mark.parametrize("handler", [chain_of_tokens, scheduled_token], ids=lambda handler: handler.name)
+async def test_what_was_acknowledged_and_lost_is_not_built_upon(
+    own_server: RedisProcess,
+    own_scheduler: zart.DurableScheduler,
+    handler: zart.DurableHandler[None, list[str]],
+) -> None:
+    async with a_worker(own_scheduler, lease="2s"):
+        await own_scheduler.start_for(handler, "x")
+        await happens(gates["one"].begun)
+        length = length_of_aof(own_server)
+        gates["one"].opened.set()
+        await happens(gates["two"].begun)
+        await roll_back(own_server, length)
+        gates["two"].opened.set()
+        output = await own_scheduler.wait_for(handler, "x", SOON)
+    recorded = {step.name: step.result for step in (await own_scheduler.detail("x")).steps}
+    names = [f"misbehaving-token-{gate}" for gate in ("one", "two", "three")]
+    assert output == [recorded[name] for name in names[: len(output)]]
+    assert output[1].endswith(output[0])
+    assert await own_scheduler.doctor() == []
