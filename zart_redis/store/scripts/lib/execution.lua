@@ -17,7 +17,7 @@ local function read_execution(id)
 end
 
 local function is_held(x, fence, known)
-  return x.fence == fence and not knows_too_much(x.turns, known)
+  return x.fence == fence and (tonumber(x.turns) or 0) >= tonumber(known)
 end
 
 local function is_live(status)

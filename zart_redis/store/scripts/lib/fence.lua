@@ -4,22 +4,20 @@
 -- have built upon it. So x: counts in `turns` the answers of a claim that its body goes on from, and the worker shows how
 -- many it knows: one that knows of more is refused as if its fence were old, and begins again from what is there.
 
-local function knows_too_much(turns, known)
-  return tonumber(known) > (tonumber(turns) or 0)
-end
-
 local function count_turn(id)
-  redis.call('HINCRBY', P .. 'x:' .. id, 'turns', 1)
+  return redis.call('HINCRBY', P .. 'x:' .. id, 'turns', 1)
 end
 
 -- Whether the worker still holds the body; its turn is counted then.
 local function takes_turn(id, fence, known)
-  local v = redis.call('HMGET', P .. 'x:' .. id, 'fence', 'turns')
-  if v[1] ~= fence or knows_too_much(v[2], known) then
+  local key = P .. 'x:' .. id
+  if redis.call('HGET', key, 'fence') ~= fence then
     return false
+  elseif count_turn(id) > tonumber(known) then
+    return true
   end
-  count_turn(id)
-  return true
+  redis.call('HDEL', key, 'turns') -- so that one it asks for beside this one is not taken for it
+  return false
 end
 
 -- An epoch that cannot be read was lower than the time in ms.
