@@ -14,8 +14,11 @@ import uvloop
 from rich.console import Console
 
 from tests.servers import installed_servers
+from tests.soak.durability import as_table as as_loss_table
+from tests.soak.durability import measure
 from tests.soak.run import Setting, soak, usual_deeds
 from tests.soak.verdict import as_table, examples
+from zart_redis import logs
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -60,6 +63,19 @@ def chaos(
     for line in examples(report.checks):
         console.print(line, highlight=False, markup=False)
     sys.exit(0 if report.passed else 1)
+
+
+@app.command()
+def durability(
+    rounds: Annotated[int, typer.Option(min=1, help="How often Redis dies in each case.")] = 3,
+    seconds: Annotated[float, typer.Option(min=0.5, help="Of load before each death.")] = 4,
+    redis_server: ServerOption = None,
+) -> None:
+    """What each level of `ack` costs, and what is lost of what it has acknowledged when Redis dies."""
+    logs.configure("error")  # that Redis is away is no news here
+    binary = redis_server or _newest()
+    found = uvloop.run(measure(binary, rounds, seconds, lambda line: console.print(line, highlight=False)))
+    console.print(as_loss_table(found, f"{rounds} deaths each, {binary}"))
 
 
 def _newest() -> Path:

@@ -22,7 +22,10 @@ class Crew:
     def __init__(self, url: str, folder: Path, ack: str = "memory") -> None:
         self._arguments = [url, str(folder / "traces"), LEASE, ack]
         self._log = (folder / "workers.log").open("ab")
+        self._hired: set[Process] = set()
+        """All that ever were."""
         self._processes: set[Process] = set()
+        """Those that are to go on."""
         self._frozen: set[Process] = set()
         self.were_frozen: set[int] = set()
         """Process ids of those that ever were."""
@@ -30,10 +33,13 @@ class Crew:
         """Exit codes of those that should have gone on, or should have ended in order."""
 
     async def hire(self, number: int = 1) -> None:
-        for _ in range(number):
-            process = await _python("tests.soak.worker", *self._arguments, stderr=self._log)
-            self._processes.add(process)
-            await _says(process, b"up")
+        await asyncio.gather(*(self._hire() for _ in range(number)))
+
+    async def _hire(self) -> None:
+        process = await _python("tests.soak.worker", *self._arguments, stderr=self._log)
+        self._hired.add(process)
+        await _says(process, b"up")
+        self._processes.add(process)
 
     async def kill(self, rng: random.Random) -> None:
         """kill -9: it is not told, and tells nobody."""
@@ -47,7 +53,7 @@ class Crew:
         await self._end(victim)
 
     async def freeze(self, rng: random.Random, seconds: float) -> None:
-        victim = self._any(rng)
+        victim = await self._any(rng)
         self.were_frozen.add(victim.pid)
         self._frozen.add(victim)
         victim.send_signal(signal.SIGSTOP)
@@ -64,20 +70,22 @@ class Crew:
 
     async def close(self) -> None:
         """End whoever is left."""
-        for process in self._processes:
+        for process in self._hired:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
         self._log.close()
 
-    def _any(self, rng: random.Random) -> Process:
-        return rng.choice(sorted(self._processes - self._frozen, key=lambda process: process.pid))
+    async def _any(self, rng: random.Random) -> Process:
+        while not (awake := self._processes - self._frozen):
+            await asyncio.sleep(0.05)
+        return rng.choice(sorted(awake, key=lambda process: process.pid))
 
     async def _leaves(self, rng: random.Random) -> Process:
-        victim = self._any(rng)
+        await self.hire()
+        victim = await self._any(rng)
         self._processes.discard(victim)
         self._note_fallen([victim])
-        await self.hire()
         return victim
 
     def _note_fallen(self, processes: Iterable[Process]) -> None:
