@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 import zart_redis as zart
-from tests.crash.places.laws import LASTING, take_snapshot
+from tests.crash.places.laws import LASTING, broken_laws, take_snapshot
 from tests.servers import RedisProcess
 from tests.soak.chaos import SECONDS_PER_DEED, Chaos, Deed, make_plan
 from tests.soak.evidence import Evidence
@@ -111,7 +111,9 @@ class _Run:
         checks = await self._settle(chaos)
         notes = [f"{self.setting.executions} executions in {time.monotonic() - began:.0f} s"]
         evidence = self._evidence(chaos)
-        checks = [*judge(evidence, may_lose=self.setting.may_lose), *checks, *await self._purged(base)]
+        laws = Check("the laws hold at rest", len(evidence.snapshot.raw), broken_laws(evidence.snapshot, at_rest=True))
+        judged = judge(evidence, may_lose=self.setting.may_lose)
+        checks = [*judged, laws, *checks, *await self._purged(base)]
         return Report(checks, Counter(chaos.done), [*notes, repeats(evidence)])
 
     async def _base(self) -> int:

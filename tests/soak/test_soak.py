@@ -1,0 +1,52 @@
+"""The soak and the measurement of losses, small."""
+
+import random
+
+import pytest
+
+from tests.conftest import SERVERS
+from tests.soak.chaos import Deed, make_plan
+from tests.soak.durability import Case, as_table, measure
+from tests.soak.run import Setting, soak
+from tests.soak.stands import Death
+from tests.soak.verdict import examples
+
+pytestmark = pytest.mark.anyio
+
+NEWEST = list(SERVERS.values())[-1]
+ONE_OF_EACH = {Deed.KILL: 1, Deed.FREEZE: 1, Deed.DRAIN: 1, Deed.REDIS_KILL: 1}
+
+
+async def test_a_little_chaos_leaves_nothing_wrong() -> None:
+    setting = Setting(
+        executions=300,
+        workers=2,
+        producers=1,
+        seconds=6,
+        appendfsync="always",
+        seed=random.randrange(1_000_000),
+        binary=NEWEST,
+        deeds=ONE_OF_EACH,
+    )
+    report = await soak(setting, print)
+    assert report.passed, [f"seed {setting.seed}", *examples(report.checks)]
+    assert report.deeds == ONE_OF_EACH
+
+
+async def test_losses_are_measured() -> None:
+    cases = (
+        Case(Death.POWER_CUT, "everysec", "memory"),
+        Case(Death.KILL, "always", "fsync"),
+        Case(Death.FAILOVER, "everysec", "replicas:1"),
+    )
+    found = await measure(NEWEST, rounds=1, seconds=1, say=print, cases=cases)
+    assert all(figures.given["start"] and not figures.refused for figures in found.values())
+    assert not found[cases[1]].lost
+    assert not found[cases[2]].lost
+    assert as_table(found, "").row_count == len(cases)
+
+
+def test_a_seed_repeats_the_plan() -> None:
+    plans = [make_plan(random.Random(7), 60, ONE_OF_EACH) for _ in range(2)]
+    assert plans[0] == plans[1]
+    assert make_plan(random.Random(8), 60, ONE_OF_EACH) != plans[0]
