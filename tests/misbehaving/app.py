@@ -82,6 +82,16 @@ async def scheduled_token() -> list[str]:
     return [one, two, result.unwrap()]
 
 
+@zart_durable("misbehaving-tokens-after-a-fan-out")
+async def tokens_after_a_fan_out() -> list[str]:
+    """All in one pass: what is scheduled has ended when it is waited for."""
+    three = zart.schedule(token("three"))
+    await zart.capture("meanwhile", lambda: asyncio.sleep(0.3))
+    await zart.wait([three])
+    one = await token("one")
+    return [one, await token("two", one)]
+
+
 @zart_durable("misbehaving-parked")
 async def parked() -> str:
     return str(await zart.wait_for_event("go"))

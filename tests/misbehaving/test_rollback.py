@@ -8,7 +8,7 @@ import pytest
 
 import zart_redis as zart
 from tests.fundamentals.helpers import SOON, a_worker, happens
-from tests.misbehaving.app import Gate, chain_of_tokens, gates, scheduled_token
+from tests.misbehaving.app import Gate, chain_of_tokens, gates, scheduled_token, tokens_after_a_fan_out
 from tests.servers import RedisProcess
 
 pytestmark = pytest.mark.anyio
@@ -35,7 +35,9 @@ def length_of_aof(server: RedisProcess) -> int:
     return aof.stat().st_size
 
 
-@pytest.mark.parametrize("handler", [chain_of_tokens, scheduled_token], ids=lambda handler: handler.name)
+@pytest.mark.parametrize(
+    "handler", [chain_of_tokens, scheduled_token, tokens_after_a_fan_out], ids=lambda handler: handler.name
+)
 async def test_what_was_acknowledged_and_lost_is_not_built_upon(
     own_server: RedisProcess,
     own_scheduler: zart.DurableScheduler,
@@ -55,3 +57,22 @@ async def test_what_was_acknowledged_and_lost_is_not_built_upon(
     assert output == [recorded[name] for name in names[: len(output)]]
     assert output[1].endswith(output[0])
     assert await own_scheduler.doctor() == []
+
+
+async def test_a_lost_claim_is_made_again_though_the_old_one_still_runs(
+    own_server: RedisProcess, own_scheduler: zart.DurableScheduler, caplog: pytest.LogCaptureFixture
+) -> None:
+    await own_scheduler.start_for(chain_of_tokens, "x")
+    length = length_of_aof(own_server)
+    async with a_worker(own_scheduler, lease="8s", concurrency=2):
+        await happens(gates["one"].begun)
+        gates["one"].begun.clear()
+        await roll_back(own_server, length)
+        await happens(gates["one"].begun)
+        for gate in gates.values():
+            gate.opened.set()
+        await own_scheduler.wait_for(chain_of_tokens, "x", SOON)
+        await own_scheduler.start_many([(f"x{n}", chain_of_tokens.name, None) for n in range(4)])
+        for number in range(4):
+            await own_scheduler.wait_for(chain_of_tokens, f"x{number}", SOON)
+    assert "Exception in callback" not in caplog.text

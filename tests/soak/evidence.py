@@ -10,6 +10,7 @@ from tests.crash.places.laws import Snapshot
 from tests.soak.app import Receipt, fulfil
 from tests.soak.history import Acknowledged, Trace
 from tests.soak.orders import Order
+from zart_redis.error_codec import recorded_summary
 from zart_redis.handlers import definition_of
 
 _HANDLER = definition_of(fulfil)
@@ -22,6 +23,7 @@ class Final:
     status: str
     finished: int
     """In ms."""
+    error: str
     order: Order
     receipt: Receipt | None
     records: Mapping[str, bytes]
@@ -50,6 +52,7 @@ def _final(id: str, hashes: Mapping[str, Mapping[str, bytes]]) -> Final:
     return Final(
         x["status"].decode(),
         int(x.get("finished", b"0")),
+        repr(recorded_summary(x["error"])) if "error" in x else "",
         _HANDLER.input.decode(x["input"], "the input"),
         None if output is None else _HANDLER.output.decode(output, "the output"),
         hashes.get(f"r:{id}:1", {}),

@@ -110,7 +110,7 @@ def _ended_badly(evidence: Evidence) -> Iterator[str]:
     cancels = {answer.id for answer in evidence.acknowledged if answer.what == "cancel" and answer.answer}
     for id, final in evidence.executions.items():
         if final.status != "completed" and not (final.status == "cancelled" and id in cancels):
-            yield f"{id} is {final.status}"
+            yield f"{id} is {final.status} {final.error}"
 
 
 def _wrong_outputs(evidence: Evidence) -> Iterator[str]:

@@ -22,11 +22,18 @@ async def main(url: str, traces: str, lease: str, ack: str) -> None:
     logs.configure("warning", "json")
     app.leave_traces_in(Path(traces))
     worker = zart.Worker(url, lease=lease, ack=ack)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
+    stopping = asyncio.Event()
+
+    def stop() -> None:
+        stopping.set()
+        worker.stop()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
     print("up", flush=True)
-    while True:
+    while not stopping.is_set():
         try:
-            return await worker.run()
+            await worker.run()
+            break
         except (redis.ConnectionError, redis.TimeoutError):  # away while it begins
             await asyncio.sleep(0.1)
 

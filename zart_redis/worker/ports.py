@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Awaitable, Collection, Iterator, Sequence
 from typing import TypeVar
 
 from zart_redis.engine.ports import ChildRequest, Ready, WaitRequest
@@ -42,25 +42,29 @@ class BodyPort:
         """The body goes on from an answer that Redis has counted as a turn of this claim."""
         self._held = self._held._replace(known=self._held.known + 1)
 
-    async def record(self, name: str, record: bytes) -> bytes | None:
-        first = await self._transitions.record(self._held, name, record)
+    async def _turn(self, transition: Awaitable[T]) -> T:
+        answer = await transition
         self._learned()
-        return first
+        return answer
+
+    async def record(self, name: str, record: bytes) -> bytes | None:
+        return await self._turn(self._transitions.record(self._held, name, record))
 
     async def attempt(self, name: str, failed: int, timeout_ms: int | None, delay_ms: int, note: bytes) -> bytes:
-        record, now = await self._transitions.attempt(self._held, name, failed, timeout_ms, delay_ms, note)
+        attempt = self._transitions.attempt(self._held, name, failed, timeout_ms, delay_ms, note)
+        record, now = await self._turn(attempt)
         self._told(now)
-        self._learned()
         return record
 
     async def schedule(self, children: Sequence[ChildRequest]) -> None:
-        pieces = _pieces(children)
-        await asyncio.gather(*(self._transitions.schedule(self._held, self._queue, piece) for piece in pieces))
-        self._learned()
+        held, queue = self._held, self._queue
+        schedule = self._transitions.schedule
+        await asyncio.gather(*(self._turn(schedule(held, queue, piece)) for piece in _pieces(children)))
 
     async def join(self, group: str, names: Collection[str]) -> None:
-        pieces = _pieces(list(names))
-        await asyncio.gather(*(self._transitions.join(self._held, group, piece) for piece in pieces))
+        held = self._held
+        join = self._transitions.join
+        await asyncio.gather(*(self._turn(join(held, group, piece)) for piece in _pieces(list(names))))
 
     async def load(self, names: Sequence[str]) -> dict[str, bytes]:
         held = self._held
@@ -88,9 +92,8 @@ class BodyPort:
         await self._transitions.fail(self._held, error, self._retention(retention_ms))
 
     async def compensate(self, failure: bytes) -> None:
-        scope = await self._transitions.compensate(self._held, failure)
+        scope = await self._turn(self._transitions.compensate(self._held, failure))
         self._held = self._held._replace(scope=scope)
-        self._learned()
 
     async def retry(self, delay_ms: int, note: bytes) -> None:
         await self._transitions.retry(self._held, delay_ms, note)
