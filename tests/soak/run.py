@@ -231,7 +231,7 @@ class _Run:
         ]
 
     def _used_memory(self) -> int:
-        """When the server has had the time to free what it frees beside its work, and without what it notes down for its
+        """When the server has had the time to free what it frees beside its work, and without what it notes for its
         operators: statistics of each kind of command, and slow commands."""
         with self._connect() as client:
             used = [0]

@@ -81,13 +81,17 @@ class Executor:
             name, run = claim.execution_id, self._run_body(partition, claim)
         else:
             name, run = f"{claim.execution_id} {claim.name}", self._run_step(partition, claim)
+        # A Redis that has lost the claim of this entry may hand it out again while the old one still runs here.
+        self.drop(partition.prefix, claim.entry)
         slot = (partition.prefix, claim.entry)
         task = asyncio.get_running_loop().create_task(run)
-        self.active[slot] = Active(name, task)
-        task.add_done_callback(functools.partial(self._ended, slot))
+        active = self.active[slot] = Active(name, task)
+        task.add_done_callback(functools.partial(self._ended, slot, active))
 
-    def _ended(self, slot: Slot, task: asyncio.Task[None]) -> None:
-        self.troubled += self.active.pop(slot).dropped
+    def _ended(self, slot: Slot, active: Active, task: asyncio.Task[None]) -> None:
+        if self.active.get(slot) is active:
+            del self.active[slot]
+        self.troubled += active.dropped
         self.slots.give(1)
         if not task.cancelled() and (error := task.exception()):
             self.troubled += 1
@@ -155,8 +159,9 @@ class Executor:
         port = StepPort(partition, claim)
         step = StepRun(claim, self._input_loader(claim), port, self.at)
         hand_back = functools.partial(port.postpone, claim.failed_attempts)
+        active = self.active[partition.prefix, claim.entry]
         await _or_hand_back(partition, claim, step.run, hand_back)
-        self.active[partition.prefix, claim.entry].dropped |= step.lost
+        active.dropped |= step.lost
 
     def _input_loader(self, claim: StepClaim) -> Callable[[], Any]:
         handler = self.handlers().get(claim.task)
