@@ -18,6 +18,9 @@ EVERY_SECONDS = 0.01
 KEPT_SECONDS = 3.0
 
 
+_EXEC = b"*1\r\n$4\r\nEXEC\r\n"
+
+
 class _Seen(NamedTuple):
     path: Path
     inode: int
@@ -44,7 +47,7 @@ class AofWatch:
         now = self._look()
         before = [seen for at, seen in self._seen if at <= back_to]
         if now and before and before[-1][:2] == now[:2] and before[-1].length < now.length:
-            os.truncate(now.path, before[-1].length)
+            os.truncate(now.path, _end_of_transaction(now.path, before[-1].length))
 
     async def _watch(self) -> None:
         while True:
@@ -59,3 +62,11 @@ class AofWatch:
         except FileNotFoundError:
             return None  # a rewrite has just put another in its place
         return _Seen(path, state.st_ino, state.st_size) if path and state else None
+
+
+def _end_of_transaction(path: Path, length: int) -> int:
+    """The last one within this length. Of a transaction that is cut in two Redis 7.0 keeps the first half in its AOF,
+    and carries it out when it next starts, before what was appended behind it."""
+    with path.open("rb") as aof:
+        end = aof.read(length).rfind(_EXEC)
+    return 0 if end < 0 else end + len(_EXEC)
