@@ -1,4 +1,8 @@
-"""What each level of `ack` costs, and what is lost of what it has acknowledged when Redis dies: measured."""
+"""What each level of `ack` costs, and what is lost of what it has acknowledged when Redis dies: measured.
+
+A start is acknowledged to the client that asks for it, a result to the worker that writes it. The client that waits for
+a result reads it, which confirms nothing, and may see it before any replica has it.
+"""
 
 from __future__ import annotations
 

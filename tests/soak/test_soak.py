@@ -22,7 +22,7 @@ async def test_a_little_chaos_leaves_nothing_wrong() -> None:
         executions=300,
         workers=2,
         producers=1,
-        seconds=6,
+        seconds=5,
         appendfsync="always",
         seed=random.randrange(1_000_000),
         binary=NEWEST,
@@ -42,7 +42,7 @@ async def test_losses_are_measured() -> None:
     found = await measure(NEWEST, rounds=1, seconds=1, say=print, cases=cases)
     assert all(figures.given["start"] and not figures.refused for figures in found.values())
     assert not found[cases[1]].lost
-    assert not found[cases[2]].lost
+    assert not found[cases[2]].lost["start"]
     assert as_table(found, "").row_count == len(cases)
 
 
