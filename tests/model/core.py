@@ -147,7 +147,7 @@ class Core:
     def _claim(self, work: Execution | Child, worker: str) -> bool:
         x = work if isinstance(work, Execution) else work.parent
         rule = self._rule_for(x, work.name if isinstance(work, Child) else None)
-        if rule and (isinstance(work, Child) or x.doom is None):
+        if rule and (isinstance(work, Child) or not x.doom):
             self._hold(work, rule)
             return False
         work.claim = Claim(worker)

@@ -259,11 +259,8 @@ class Machine(Bench):
         body = self.body(which)
         if body.execution.compensates:
             return
-
-        async def call() -> str:
-            return (await self.zart.compensate(body.held, failure)).scope
-
-        scope = self.step(lambda: self.model.compensate(body.claim, failure), call(), twice=twice)
+        call = self.zart.compensate(body.held, failure)
+        scope = self.step(lambda: self.model.compensate(body.claim, failure), call, twice=twice)
         if scope is not None:
             body.held = body.held._replace(scope=scope)
 
