@@ -190,7 +190,7 @@ class Bench(RuleBasedStateMachine):
         assert work.claim
         if isinstance(work, Execution):
             token: tuple[str, ...] = (claim.execution_id, claim.fence)
-            self.bodies.append(Body(work, work.claim, Held(claim.execution_id, claim.fence, claim.scope, 0)))
+            self.bodies.append(Body(work, work.claim, Held(claim.execution_id, claim.fence, claim.scope, "")))
         else:
             token = (claim.execution_id, claim.scope, work.name, claim.fence, claim.entry)
             head = (claim.execution_id, claim.fence, claim.scope)

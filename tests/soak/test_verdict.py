@@ -28,7 +28,7 @@ BY_TOKEN = [
 
 def record(token: str, at: int) -> bytes:
     data = codec_for(str).encode(token, "a token")
-    return journal.encode_result("v", data, None, 1, 0, "w") + at.to_bytes(6, "big")
+    return journal.encode_result("v", data, None, 1, 0, "c0ffee01") + at.to_bytes(6, "big")
 
 
 def evidence() -> Evidence:

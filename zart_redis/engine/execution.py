@@ -169,10 +169,6 @@ class Execution(Pass):
             await self._block(journal.GROUP, str(self._numbered), members=missing)
         return [self._result(handle) for handle in handles]
 
-    def _has_ended(self, name: str) -> bool:
-        record = self.records.get(name)
-        return record is not None and journal.is_final_step(record)
-
     def _result(self, handle: StepHandle[Any]) -> Ok[Any] | Err:
         record = self.records.get(handle.name)
         if record is None:

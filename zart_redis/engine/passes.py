@@ -34,6 +34,8 @@ class Wait:
     task: asyncio.Task[Any] | None
     members: Sequence[str] = ()
     registered: bool = False
+    is_lost: bool = False
+    """Registered, and lost by the store since."""
 
 
 @dataclass(slots=True)
@@ -147,6 +149,10 @@ class Pass:
         while self._sending is not None:
             await asyncio.shield(self._sending)
 
+    def _has_ended(self, name: str) -> bool:
+        record = self.records.get(name)
+        return record is not None and journal.is_final_step(record)
+
     # ---- seen by the driver ----
 
     def adopt(self, task: asyncio.Task[Any], parent: asyncio.Task[Any] | None) -> None:
@@ -257,6 +263,10 @@ class Pass:
             return
         if ready.kind == journal.GROUP:
             self.records.update(await self._port.load(wait.members))
+            if not wait.is_lost and not all(map(self._has_ended, wait.members)):
+                # The store has lost that it was registered: it is registered again, once.
+                wait.registered, wait.is_lost = False, True
+                return
         elif ready.kind == journal.EVENT and journal.letter_of(ready.record) == "E":
             self._events[ready.name] = ready.record[1:]
         # Taken out here, not when its task runs: until then it must not count as blocked.

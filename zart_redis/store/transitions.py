@@ -24,8 +24,8 @@ class Held(NamedTuple):
     execution_id: str
     fence: str
     scope: str
-    known: int
-    """How much it has been told since its claim; see `scripts/lib/fence.lua`."""
+    last: str
+    """What was last acknowledged to it since its claim; see `scripts/lib/fence.lua`."""
 
 
 class HeldStep(NamedTuple):
@@ -261,11 +261,11 @@ class Transitions:
         await self._run("finish", *held, output, retention_ms)
 
     async def fail(self, held: Held, error: bytes, retention_ms: int) -> None:
-        await self._run("fail", held.execution_id, held.fence, held.known, error, retention_ms)
+        await self._run("fail", *held, error, retention_ms)
 
     async def compensate(self, held: Held, failure: bytes) -> str:
         """The new scope."""
-        return _text(await self._run("compensate", held.execution_id, held.fence, held.known, failure))
+        return _text(await self._run("compensate", *held, failure))
 
     async def retry(self, held: Held, delay_ms: int, note: bytes) -> None:
         await self._run("retry", *held, delay_ms, note)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TypeVar
 
+from zart_redis.engine.journal import EVENT, letter_of, stamp_of
 from zart_redis.engine.ports import ChildRequest, Ready, WaitRequest
 from zart_redis.model import BodyClaim, StepClaim
 from zart_redis.store.commits import Clock
@@ -25,7 +26,7 @@ class BodyPort:
     def __init__(self, partition: Partition, claim: BodyClaim, retention_ms: int, clock: Clock) -> None:
         self._partition = partition
         self._transitions = partition.transitions
-        self._held = Held(claim.execution_id, claim.fence, claim.scope, 0)
+        self._held = Held(claim.execution_id, claim.fence, claim.scope, "")
         self._queue = claim.queue
         self._retention_ms = retention_ms
         self._clock = clock
@@ -38,39 +39,38 @@ class BodyPort:
     def _told(self, now: int) -> None:
         self._heard, self._heard_at = now, time.monotonic()
 
-    def _learned(self) -> None:
-        """The body goes on from an answer that Redis has counted as a turn of this claim."""
-        self._held = self._held._replace(known=self._held.known + 1)
-
-    async def _turn(self, transition: Awaitable[T]) -> T:
-        answer = await transition
-        self._learned()
-        return answer
+    def _builds_upon(self, last: str) -> None:
+        """The body goes on from an answer; see `scripts/lib/fence.lua`."""
+        held = self._held
+        self._held = Held(held.execution_id, held.fence, held.scope, last)
 
     async def record(self, name: str, record: bytes) -> bytes | None:
-        return await self._turn(self._transitions.record(self._held, name, record))
+        first = await self._transitions.record(self._held, name, record)
+        self._builds_upon("r" + name)
+        return first
 
     async def attempt(self, name: str, failed: int, timeout_ms: int | None, delay_ms: int, note: bytes) -> bytes:
-        attempt = self._transitions.attempt(self._held, name, failed, timeout_ms, delay_ms, note)
-        record, now = await self._turn(attempt)
+        record, now = await self._transitions.attempt(self._held, name, failed, timeout_ms, delay_ms, note)
         self._told(now)
+        self._builds_upon("r" + name)
         return record
 
     async def schedule(self, children: Sequence[ChildRequest]) -> None:
-        held, queue = self._held, self._queue
-        schedule = self._transitions.schedule
-        await asyncio.gather(*(self._turn(schedule(held, queue, piece)) for piece in _pieces(children)))
+        pieces = _pieces(children)
+        await asyncio.gather(*(self._transitions.schedule(self._held, self._queue, piece) for piece in pieces))
+        self._builds_upon("c" + children[-1].name)
 
     async def join(self, group: str, names: Collection[str]) -> None:
-        held = self._held
-        join = self._transitions.join
-        await asyncio.gather(*(self._turn(join(held, group, piece)) for piece in _pieces(list(names))))
+        pieces = _pieces(list(names))
+        await asyncio.gather(*(self._transitions.join(self._held, group, piece) for piece in pieces))
 
     async def load(self, names: Sequence[str]) -> dict[str, bytes]:
         held = self._held
         found: dict[str, bytes] = {}
         for piece in _pieces(names):
             found |= await self._partition.queries.records(held.execution_id, held.scope, piece)
+        if found:
+            self._builds_upon("r" + max(found, key=lambda name: stamp_of(found[name])))
         return found
 
     async def park(self, waits: Sequence[WaitRequest], hold: bool) -> list[Ready] | None:
@@ -79,8 +79,11 @@ class BodyPort:
             return None
         if answer.now is not None:
             self._told(answer.now)
-            self._learned()
-        return [Ready(*item) for item in answer.ready]
+        ready = [Ready(*item) for item in answer.ready]
+        for item in ready:
+            if item.kind == EVENT and letter_of(item.record) == "E":
+                self._builds_upon("e" + item.name)
+        return ready
 
     async def limit(self, timeout_ms: int) -> None:
         await self._transitions.limit(self._held, timeout_ms)
@@ -92,8 +95,8 @@ class BodyPort:
         await self._transitions.fail(self._held, error, self._retention(retention_ms))
 
     async def compensate(self, failure: bytes) -> None:
-        scope = await self._turn(self._transitions.compensate(self._held, failure))
-        self._held = self._held._replace(scope=scope)
+        scope = await self._transitions.compensate(self._held, failure)
+        self._held = Held(self._held.execution_id, self._held.fence, scope, "")
 
     async def retry(self, delay_ms: int, note: bytes) -> None:
         await self._transitions.retry(self._held, delay_ms, note)

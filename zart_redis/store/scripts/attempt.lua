@@ -1,12 +1,12 @@
 --@include base insist fence log
 -- attempt: keeps what the attempts of a step in place share: how many have failed, its deadline, the next try.
 --
--- ARGV    id, fence, scope, known, name, failed attempts, timeout ms ('' none; sets the deadline the first time),
+-- ARGV    id, fence, scope, last, name, failed attempts, timeout ms ('' none; sets the deadline the first time),
 --         delay ms, note on the attempt that has failed, for the log ('' none has)
 -- answer  {record, now}   the pending record 'a<attempts>,<deadline>,<next try>', or the final one that stands there
 --         'fenced'
-local id, fence, scope, known, name, attempts, timeout, delay, note = unpack(ARGV, 2)
-if not takes_turn(id, fence, known) then
+local id, fence, scope, last, name, attempts, timeout, delay, note = unpack(ARGV, 2)
+if not holds(id, fence, scope, last) then
   return 'fenced'
 end
 local key = P .. 'r:' .. id .. ':' .. scope

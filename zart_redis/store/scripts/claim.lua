@@ -55,7 +55,7 @@ local function claim_execution(queue, entry, id)
   end
   local fence = next_epoch(v[3]) .. '@' .. worker
   local records = redis.call('HGETALL', P .. 'r:' .. id .. ':' .. v[4])
-  redis.call('HSET', key, 'fence', fence, 'progress', #records, 'turns', 0)
+  redis.call('HSET', key, 'fence', fence, 'progress', #records)
   if v[1] == 'scheduled' then
     redis.call('HSETNX', key, 'started', now())
     move(id, { status = v[1], facet = v[12], created = v[8] }, 'running')

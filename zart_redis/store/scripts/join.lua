@@ -1,12 +1,12 @@
 --@include base insist fence
 -- join: of a group of scheduled steps, counts those that have not ended; the last one to end wakes the body.
 --
--- ARGV    id, fence, scope, known, group, names
+-- ARGV    id, fence, scope, last, group, names
 -- answer  'ok' | 'fenced'
 --
 -- g:<id> holds name -> the groups that wait for it ("1,4,") and "#<group>" -> how many are missing.
-local id, fence, scope, known, group = unpack(ARGV, 2, 6)
-if not takes_turn(id, fence, known) then
+local id, fence, scope, last, group = unpack(ARGV, 2, 6)
+if not holds(id, fence, scope, last) then
   return 'fenced'
 end
 local key = P .. 'g:' .. id

@@ -1,7 +1,7 @@
 --@include base insist stream timers fence execution event glob pause
 -- park: registers all that may wake the body; unless something already has, and no step runs in place, puts it down.
 --
--- ARGV    id, fence, scope, known, hold ('1': a step still runs in place, register only), then triples (kind, name, argument):
+-- ARGV    id, fence, scope, last, hold ('1': a step still runs in place, register only), then triples (kind, name, argument):
 --           'sleep', name, '<ms>' from now or '@<ms>' of the clock
 --           'event', name, '<ms>' from now or ''
 --           'retry', name, ''      until the next try that `attempt` recorded
@@ -13,9 +13,9 @@
 --
 -- The first registration of a sleep or of an event's timeout fixes when it is due: 's<due>' and 'w<due>' in r:;
 -- 'S' and 'T' say that it has passed. In w:<id>, which lasts as long as the pass, the same waits under their names.
-local id, fence, scope, known, hold = unpack(ARGV, 2, 6)
+local id, fence, scope, last, hold = unpack(ARGV, 2, 6)
 local x = read_execution(id)
-if not is_held(x, fence, known) then
+if not is_held(id, x, fence, scope, last) then
   return 'fenced'
 end
 local r_key, w_key = P .. 'r:' .. id .. ':' .. scope, P .. 'w:' .. id
@@ -101,7 +101,6 @@ end
 
 if #answer > 2 then
   arm(id, x)
-  count_turn(id)
   return answer
 elseif hold == '1' then
   arm(id, x)

@@ -1,12 +1,12 @@
 --@include base insist fence
 -- record: the result of a step that ran in place, or of a capture. Recorded is final.
 --
--- ARGV    id, fence, scope, known, name, record
+-- ARGV    id, fence, scope, last, name, record
 -- answer  false        recorded
 --         the record   one stood there already: it is the result
 --         'fenced'
-local id, fence, scope, known, name, record = unpack(ARGV, 2)
-if not takes_turn(id, fence, known) then
+local id, fence, scope, last, name, record = unpack(ARGV, 2)
+if not holds(id, fence, scope, last) then
   return 'fenced'
 end
 local key = P .. 'r:' .. id .. ':' .. scope

@@ -1,14 +1,14 @@
 --@include base insist stream timers fence execution log
 -- retry: the body has failed and its handler's policy gives it another attempt, after a delay.
 --
--- ARGV    id, fence, scope, known, delay ms, note on the attempt, for the log
+-- ARGV    id, fence, scope, last, delay ms, note on the attempt, for the log
 -- answer  'retrying' | 'fenced'
 -- emits   a timer
 --
 -- Recorded successes stay. Failures do not stand: those of steps, and waits for events that timed out.
-local id, fence, scope, known, delay, note = unpack(ARGV, 2)
+local id, fence, scope, last, delay, note = unpack(ARGV, 2)
 local x = read_execution(id)
-if not is_held(x, fence, known) then
+if not is_held(id, x, fence, scope, last) then
   return 'fenced'
 end
 local r_key = P .. 'r:' .. id .. ':' .. scope

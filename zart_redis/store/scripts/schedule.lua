@@ -1,11 +1,11 @@
 --@include base admit stream timers fence execution child
 -- schedule: steps for any worker of the queue. Those already scheduled or recorded are left as they are.
 --
--- ARGV    id, fence, scope, known, queue, then triples (name, spec, timeout ms or '')
+-- ARGV    id, fence, scope, last, queue, then triples (name, spec, timeout ms or '')
 -- answer  'ok' | 'fenced'
 -- emits   a stream entry a step
-local id, fence, scope, known, queue = unpack(ARGV, 2, 6)
-if not takes_turn(id, fence, known) then
+local id, fence, scope, last, queue = unpack(ARGV, 2, 6)
+if not holds(id, fence, scope, last) then
   return 'fenced'
 end
 for i = 7, #ARGV, 3 do

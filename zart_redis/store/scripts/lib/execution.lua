@@ -5,7 +5,7 @@
 -- scope   "<run>" for the body, "<run>f" for its on_failure body: the suffix of r: and c:
 
 local FIELDS = { 'status', 'facet', 'created', 'queue', 'fence', 'entry', 'scope', 'deadline', 'run', 'finishing',
-  'held', 'turns' }
+  'held' }
 
 local function read_execution(id)
   local values = redis.call('HMGET', P .. 'x:' .. id, unpack(FIELDS))
@@ -16,8 +16,8 @@ local function read_execution(id)
   return x
 end
 
-local function is_held(x, fence, known)
-  return x.fence == fence and (tonumber(x.turns) or 0) >= tonumber(known)
+local function is_held(id, x, fence, scope, last)
+  return x.fence == fence and x.scope == scope and stands(id, scope, last)
 end
 
 local function is_live(status)
@@ -127,7 +127,7 @@ end
 local function complete(id, x, status, retention)
   forget_entry(x.queue, x.entry)
   forget_waits(id, x)
-  redis.call('HDEL', P .. 'x:' .. id, 'entry', 'deadline', 'finishing', 'crashes', 'doom', 'progress', 'turns', 'held',
+  redis.call('HDEL', P .. 'x:' .. id, 'entry', 'deadline', 'finishing', 'crashes', 'doom', 'progress', 'held',
     'remaining')
   redis.call('HSET', P .. 'x:' .. id, 'fence', next_epoch(x.fence) .. '@', 'finished', now())
   move(id, x, status)

@@ -1,23 +1,26 @@
 -- The fence: "<epoch>@<worker>" while a worker holds the work, "<epoch>@" while none does.
 --
 -- Redis may lose the newest of what it has acknowledged, in a crash or a failover, and the worker that holds a body may
--- have built upon it. So x: counts in `turns` the answers of a claim that its body goes on from, and the worker shows how
--- many it knows: one that knows of more is refused as if its fence were old, and begins again from what is there.
+-- have built upon it. It loses the newest first; so the worker shows what was last acknowledged to it since its claim, and
+-- where that is gone it is refused as if its fence were old, and the body begins again from what is there:
+--
+-- last    'r<name>' a record, 'c<name>' a scheduled step, 'e<name>' an event, '' nothing since the claim
 
-local function count_turn(id)
-  return redis.call('HINCRBY', P .. 'x:' .. id, 'turns', 1)
-end
-
--- Whether the worker still holds the body; its turn is counted then.
-local function takes_turn(id, fence, known)
-  local key = P .. 'x:' .. id
-  if redis.call('HGET', key, 'fence') ~= fence then
-    return false
-  elseif count_turn(id) > tonumber(known) then
+local function stands(id, scope, last)
+  if last == '' then
     return true
   end
-  redis.call('HDEL', key, 'turns') -- so that one it asks for beside this one is not taken for it
-  return false
+  local kind, name = string.sub(last, 1, 1), string.sub(last, 2)
+  if kind == 'e' then
+    return redis.call('HEXISTS', P .. 'e:' .. id .. ':' .. string.match(scope, '^%d+'), name) == 1
+  end
+  return redis.call('HEXISTS', P .. 'r:' .. id .. ':' .. scope, name) == 1
+    or (kind == 'c' and redis.call('HEXISTS', P .. 'c:' .. id .. ':' .. scope, name) == 1)
+end
+
+local function holds(id, fence, scope, last)
+  local x = redis.call('HMGET', P .. 'x:' .. id, 'fence', 'scope')
+  return x[1] == fence and x[2] == scope and stands(id, scope, last)
 end
 
 -- An epoch that cannot be read was lower than the time in ms.
