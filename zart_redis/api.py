@@ -124,7 +124,7 @@ def schedule(step: Any) -> StepHandle[Any]:
 
 def _adhoc_call(fn: Callable[[], Any]) -> Call[Any, Any]:
     name = getattr(fn, "__name__", type(fn).__name__)
-    return Call(define_step(name, fn, RetryConfig.none(), is_adhoc=True), name, (), {})
+    return Call.of(define_step(name, fn, RetryConfig.none(), is_adhoc=True), name)
 
 
 async def wait(handles: Iterable[StepHandle[T]]) -> list[Ok[T] | Err]:

@@ -10,7 +10,9 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar
+
+import msgspec
 
 from zart_redis import names
 from zart_redis.codec import Codec, Parameters, codec_for
@@ -85,15 +87,22 @@ def is_async(fn: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004
 
 
-@dataclass(frozen=True, slots=True)
-class Call(Generic[T_co, E_co]):
+class Call(msgspec.Struct, Generic[T_co, E_co], frozen=True):
     """One call of a step: its definition, its name in the execution, its arguments. `T_co` is what the step returns,
-    `E_co` what it declares to raise."""
+    `E_co` what it declares to raise. (A Struct since one is made for each step: a frozen dataclass takes five times as
+    long.)"""
 
     definition: StepDefinition
     name: str
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
+    origin: Origin
+    """As `StepDefinition.origin` says of the name."""
+
+    @classmethod
+    def of(cls, step: StepDefinition, name: str, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] = {}) -> Self:
+        """A call whose name comes from anywhere."""
+        return cls(step, name, args, kwargs, step.origin(name))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, ClassVar, Generic, ParamSpec, Protocol, overload
@@ -42,7 +41,9 @@ class StepCall(Generic[T, E]):
         Raises:
             InvalidInput: it is empty, longer than 512 bytes, or no text.
         """
-        return StepCall(dataclasses.replace(self._call, name=names.check_name(name, "the name of a step")))
+        call = self._call
+        names.check_name(name, "the name of a step")
+        return StepCall(Call.of(call.definition, name, call.args, call.kwargs))
 
     def __zart_call__(self) -> Call[T, E]:
         return self._call
@@ -72,6 +73,11 @@ class StepFunction(Generic[P, T, R, E]):
     def _is_template(self) -> bool:
         return "{" in self.name or "}" in self.name
 
+    @functools.cached_property
+    def _mark(self) -> int | None:
+        template = self.definition.template
+        return None if template is None else template.mark
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> StepCall[T, E]:
         """Raises TypeError for arguments that the function does not take, InvalidInput for a name that they make
         empty or too long."""
@@ -79,10 +85,9 @@ class StepFunction(Generic[P, T, R, E]):
         what = f"step {step.name!r}"
         if self._is_template:
             name = names.render(step.name, step.parameters.named(args, kwargs, what), "the name of a step")
-        else:
-            name = step.name
-            step.parameters.check(args, kwargs, what)
-        return StepCall(Call(step, name, args, kwargs))
+            return StepCall(Call(step, name, args, kwargs, self._mark))
+        step.parameters.check(args, kwargs, what)
+        return StepCall(Call(step, step.name, args, kwargs, None))
 
     def __repr__(self) -> str:
         return f"<step {self.name!r}>"
@@ -214,7 +219,7 @@ class ZartStep(Generic[T]):
     def __zart_call__(self) -> Call[T, RemoteError]:
         template = getattr(self, "name", self._definition.name)
         name = names.render(template, _Attributes(self), "the name of a step")
-        return Call(self._definition, name, (self if _has_fields(type(self)) else vars(self),), {})
+        return Call.of(self._definition, name, (self if _has_fields(type(self)) else vars(self),))
 
     def __await__(self) -> Generator[Any, None, T]:
         return api.require(self).__await__()

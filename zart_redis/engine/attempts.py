@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import anyio
+import msgspec
 
 from zart_redis.codec import within
 from zart_redis.engine.journal import Outcome, encode_note, encode_result
 from zart_redis.engine.ports import Surroundings
-from zart_redis.engine.scope import current
+from zart_redis.engine.scope import StepScope, current
 from zart_redis.error_codec import summary
 from zart_redis.errors import HandlerCrashed, RetryExhausted, TimedOut, ZartStepError
 from zart_redis.model import ExecutionInfo
@@ -25,16 +25,14 @@ class _OutOfTime(Exception):
     """Ours, so that a TimedOut which the step's own code raises is not taken for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True):
     """The step has ended: its record, and the outcome that a reader of the record gets."""
 
     record: bytes
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
+class Again(msgspec.Struct, frozen=True):
     """The attempt failed, and another follows after a delay; the note is for the log."""
 
     delay_ms: int
@@ -46,22 +44,21 @@ def settle_value(call: Call[Any, Any], value: Any, attempts: int, ms: int, at: S
     step, what = call.definition, f"the result of step {call.name!r}"
     data, back = step.returns.round_trip(value, what)
     within(at.max_payload, data, what)
-    return Settled(encode_result("v", data, step.origin(call.name), attempts, ms, at.worker), Ok(back))
+    return Settled(encode_result("v", data, call.origin, attempts, ms, at.worker), Ok(back))
 
 
 def settle_error(call: Call[Any, Any], error: BaseException, attempts: int, ms: int, at: Surroundings) -> Settled:
     step = call.definition
     data = step.errors.encode(error)
     back = step.errors.decode(data)
-    origin = step.origin(call.name)
     if isinstance(error, ZartStepError):
         assert isinstance(back, ZartStepError)
-        return Settled(encode_result("z", data, origin, attempts, ms, at.worker), ZartErr(back))
-    return Settled(encode_result("b", data, origin, attempts, ms, at.worker), BusinessErr(back))
+        return Settled(encode_result("z", data, call.origin, attempts, ms, at.worker), ZartErr(back))
+    return Settled(encode_result("b", data, call.origin, attempts, ms, at.worker), BusinessErr(back))
 
 
 async def attempt(
-    call: Call[Any, Any], number: int, info: ExecutionInfo, remaining_ms: int | None, at: Surroundings
+    call: Call[Any, Any], number: int, scope: ExecutionInfo | StepScope, remaining_ms: int | None, at: Surroundings
 ) -> Settled | Again:
     """Run attempt `number` (from 1) of a step; `remaining_ms` is what a shared deadline leaves of its time.
 
@@ -70,7 +67,7 @@ async def attempt(
         PayloadTooLarge: the value is too large.
         asyncio.CancelledError: the attempt was cut off from outside.
     """
-    token = current.set(info)
+    token = current.set(scope)
     began = time.monotonic()
     try:
         value = await _call_in_time(call, remaining_ms, at)

@@ -20,7 +20,7 @@ from zart_redis.engine.attempts import Again, Settled, attempt, settle_timeout
 from zart_redis.engine.journal import Outcome
 from zart_redis.engine.passes import Pass
 from zart_redis.engine.ports import ChildRequest, Port, Surroundings
-from zart_redis.engine.scope import current
+from zart_redis.engine.scope import StepScope, current
 from zart_redis.engine.spec import encode_spec
 from zart_redis.errors import (
     DeadlineExceeded,
@@ -43,7 +43,7 @@ class StepHandle(Generic[T_co]):
     """A scheduled step, to be waited for by the body that scheduled it."""
 
     name: str
-    _definition: StepDefinition = field(repr=False)
+    _call: Call[T_co, Any] = field(repr=False)
     _execution: Execution = field(repr=False)
 
 
@@ -76,7 +76,7 @@ class Execution(Pass):
             self._at.rehearsal.asks(self.body, call)
         record = self.records.get(name)
         if record is not None and journal.letter_of(record) != "a":
-            return journal.read_outcome(name, record, call.definition)
+            return journal.read_outcome(call, record)
         if name in self._children:
             raise ReplayMismatch(name, "scheduled step", journal.STEP)
         await self._enter(name)
@@ -96,7 +96,7 @@ class Execution(Pass):
             failed, remaining = 0, None
             if pending is not None:
                 if journal.letter_of(pending) != "a":
-                    return journal.read_outcome(name, pending, step)
+                    return journal.read_outcome(call, pending)
                 failed, deadline, next_try = journal.read_attempts(pending)
                 if next_try > self._port.now():
                     await self._wait_for_retry(name)
@@ -106,12 +106,12 @@ class Execution(Pass):
             if remaining is not None and remaining <= 0:
                 ended = settle_timeout(call, failed, self._at)
             else:
-                ended = await attempt(call, failed + 1, self._step_info(call, failed + 1), remaining, self._at)
+                ended = await attempt(call, failed + 1, StepScope(self.info, call, failed + 1), remaining, self._at)
             if not isinstance(ended, Again):
                 first = await self._transition(self._port.record(name, ended.record))
                 if first is not None:
                     self.records[name] = first
-                    return journal.read_outcome(name, first, step)
+                    return journal.read_outcome(call, first)
                 self.records[name] = ended.record + bytes(6)
                 return ended.outcome
             pending = await self._transition(self._port.attempt(name, failed + 1, shared, ended.delay_ms, ended.note))
@@ -124,18 +124,6 @@ class Execution(Pass):
             await self._block(journal.RETRY, name)
         finally:
             self._in_place += 1
-
-    def _step_info(self, call: Call[Any, Any], number: int) -> ExecutionInfo:
-        info = self.info
-        return ExecutionInfo(
-            info.execution_id,
-            info.task_name,
-            number,
-            call.definition.retry.retries,
-            f"{info.idempotency_key}:{call.name}",
-            call.name,
-            info._load,
-        )
 
     # ---- scheduled steps ----
 
@@ -154,7 +142,7 @@ class Execution(Pass):
             self._unsent.append(ChildRequest(name, spec, call.definition.shared_timeout_ms))
             self._children.add(name)
             self._begin_sending()
-        return StepHandle(name, call.definition, self)
+        return StepHandle(name, call, self)
 
     async def wait(self, handles: Iterable[StepHandle[Any]]) -> list[Ok[Any] | Err]:
         """The results of scheduled steps, in the order of the handles."""
@@ -173,7 +161,7 @@ class Execution(Pass):
         record = self.records.get(handle.name)
         if record is None:
             raise SerializationError(f"the result of step {handle.name!r} is gone from the store")
-        outcome = journal.read_outcome(handle.name, record, handle._definition)
+        outcome = journal.read_outcome(handle._call, record)
         match outcome:
             case Ok():
                 return outcome

@@ -20,7 +20,7 @@ import msgspec
 
 from zart_redis.errors import ReplayMismatch, SerializationError, ZartStepError
 from zart_redis.outcomes import BusinessErr, Ok, ZartErr
-from zart_redis.registry import Origin, StepDefinition, declared_name
+from zart_redis.registry import Call, Origin, declared_name
 
 Outcome = Ok[Any] | BusinessErr[Any] | ZartErr
 
@@ -130,15 +130,16 @@ def expect(name: str, record: bytes, kind: str) -> str:
     return letter_of(record)
 
 
-def read_outcome(name: str, record: bytes, step: StepDefinition, *, stamped: bool = True) -> Outcome:
+def read_outcome(call: Call[Any, Any], record: bytes, *, stamped: bool = True) -> Outcome:
     """The outcome of a step from its final record.
 
     Raises:
         ReplayMismatch: it was recorded by another kind of call, or by another declared step.
     """
+    name, step = call.name, call.definition
     letter = expect(name, record, STEP)
     result = decode_result(record, stamped=stamped)
-    if result.origin != step.origin(name):
+    if result.origin != call.origin:
         declared = declared_name(name, result.origin)
         recorded = f"step {declared!r}" if declared else "a step that is not declared here"
         raise ReplayMismatch(name, recorded, f"step {step.name!r}")

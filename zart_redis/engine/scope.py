@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from zart_redis.errors import NestedStepError, NoExecutionContext
 from zart_redis.model import ExecutionInfo
+from zart_redis.registry import Call
 
 if TYPE_CHECKING:
     from zart_redis.engine.execution import Execution
 
-current: ContextVar[Execution | ExecutionInfo | None] = ContextVar("zart_execution", default=None)
-"""In a body its `Execution`; in a step, or in what `capture` calls, only the `ExecutionInfo`."""
+
+class StepScope(msgspec.Struct, frozen=True):
+    """An attempt of a step in place; what is known of it is put together only when it is asked for."""
+
+    body: ExecutionInfo
+    call: Call[Any, Any]
+    number: int
+
+    @property
+    def info(self) -> ExecutionInfo:
+        body, call = self.body, self.call
+        return ExecutionInfo(
+            body.execution_id,
+            body.task_name,
+            self.number,
+            call.definition.retry.retries,
+            f"{body.idempotency_key}:{call.name}",
+            call.name,
+            body._load,
+        )
+
+
+current: ContextVar[Execution | StepScope | ExecutionInfo | None] = ContextVar("zart_execution", default=None)
+"""In a body its `Execution`; in a step, or in what `capture` calls, only what is known of it."""
 
 
 def current_execution() -> Execution:
@@ -25,7 +50,7 @@ def current_execution() -> Execution:
     scope = current.get()
     if scope is None:
         raise NoExecutionContext
-    if isinstance(scope, ExecutionInfo):
+    if isinstance(scope, StepScope | ExecutionInfo):
         raise NestedStepError
     return scope
 

@@ -3,6 +3,8 @@
 Not here: what is sent (transitions and queries) and when it is sent (the group commit).
 """
 
+from __future__ import annotations
+
 import asyncio
 import random
 import re
@@ -58,7 +60,7 @@ class Connections:
         self._timeout = timeout
         self._parsed = self._parse(url)
         self._clients: dict[Address | None, Redis] = {}  # None: the address in the URL
-        self._at_hand: dict[Redis, list[AbstractConnection]] = {}
+        self._at_hand: dict[Redis, list[_Sending]] = {}
         self._pools: WeakSet[ConnectionPool] = WeakSet()  # shared and dedicated ones, to close them all
         self._slots: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
         self._slot_readings = 0
@@ -295,18 +297,18 @@ async def round_trip(client: Redis, commands: Sequence[tuple[EncodableT, ...]]) 
     been carried out. The client's socket timeout is that of the whole trip.
     """
     pool: Any = client.connection_pool  # Any: redis-py leaves its methods untyped
-    connection: AbstractConnection = await pool.get_connection()
+    connection: _Sending = await pool.get_connection()
     try:
         return await _exchange(connection, commands)
     finally:
         await pool.release(connection)
 
 
-async def _exchange(connection: AbstractConnection, commands: Sequence[tuple[EncodableT, ...]]) -> list[Any]:
+async def _exchange(connection: _Sending, commands: Sequence[tuple[EncodableT, ...]]) -> list[Any]:
     packed = b"".join(map(_pack, commands))
     try:
         async with asyncio.timeout(connection.socket_timeout):
-            await connection.send_packed_command(packed, check_health=False)
+            await connection.send_now(packed)
             return [await _reply(connection) for _ in commands]
     except TimeoutError:
         await connection.disconnect(nowait=True)
@@ -328,14 +330,19 @@ class _Sending(AbstractConnection):
     """redis-py's connection, with a send that loses no cancellation and raises redis-py's errors only."""
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        try:
+            async with asyncio.timeout(self.socket_timeout):
+                await self.send_now(command, check_health)
+        except TimeoutError:
+            raise failures.TimeoutError("Timeout writing to socket") from None
+
+    async def send_now(self, command: bytes | str | Iterable[bytes], check_health: bool = False) -> None:
+        """Without a timeout: the caller has one."""
         # redis-py guards each send by asyncio.wait_for, which makes a task of it and on Python 3.11 may
         # swallow a cancellation that arrives as the send ends. Without a socket timeout it sends directly.
         timeout, self.socket_timeout = self.socket_timeout, None
         try:
-            async with asyncio.timeout(timeout):
-                await super().send_packed_command(command, check_health)
-        except TimeoutError:
-            raise failures.TimeoutError("Timeout writing to socket") from None
+            await super().send_packed_command(command, check_health)
         except RuntimeError as error:  # uvloop's, for a transport that the peer has reset
             raise failures.ConnectionError(f"Connection closed: {error}") from error
         finally:

@@ -6,7 +6,7 @@ Each stub is named as its script, whose header is the contract. `Fenced` is rais
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from redis import exceptions
@@ -101,8 +101,8 @@ class Transitions:
         self._commits = commits
         self._clock = clock
 
-    async def _run(self, script: str, *arguments: bytes | str | int) -> Any:
-        return await self._run_at(self._clock(), script, *arguments)
+    def _run(self, script: str, *arguments: bytes | str | int) -> Coroutine[Any, Any, Any]:
+        return self._run_at(self._clock(), script, *arguments)
 
     async def _run_at(self, clock: int | None, script: str, *arguments: bytes | str | int) -> Any:
         command = (
@@ -227,9 +227,8 @@ class Transitions:
 
     # ---- by a worker that holds a body ----
 
-    async def record(self, held: Held, name: str, record: bytes) -> bytes | None:
-        answer: bytes | None = await self._run("record", *held, name, record)
-        return answer
+    def record(self, held: Held, name: str, record: bytes) -> Coroutine[Any, Any, bytes | None]:
+        return self._run("record", *held, name, record)
 
     async def attempt(
         self, held: Held, name: str, failed: int, timeout_ms: int | None, delay_ms: int, note: bytes
