@@ -353,7 +353,7 @@ async def test_39_no_class_is_loaded_because_a_string_in_redis_names_it(
 ) -> None:
     error = ["declared", "subprocess.Popen", [["touch", str(tmp_path / "owned")]], {}, [False, False]]
     error.append(["remote", "Popen", "forged", ""])
-    record = b"b" + msgspec.msgpack.encode([error, None, 1, 0, "w"]) + bytes(6)
+    record = b"b" + msgspec.msgpack.encode([error, None, 1, 0, 7]) + bytes(6)
     names: list[str] = []
 
     @zart_durable("forged")

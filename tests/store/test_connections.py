@@ -245,14 +245,13 @@ async def test_a_blocking_read_may_last_longer_than_other_commands() -> None:
             connected(server.url, timeout=0.3) as connections,
             connections.blocking(KEY, block=0.8) as reader,
         ):
-            assert await reader.blpop(["{x:0}:nothing"], timeout=0.8) is None
+            assert await reader.read("BLPOP", "{x:0}:nothing", 0.8) is None
             await command(connections, "RPUSH", "{x:0}:list", "a")
-            popped = await reader.blpop(["{x:0}:list"], timeout=0.8)
-            assert list(popped or ()) == [b"{x:0}:list", b"a"]
+            assert await reader.read("BLPOP", "{x:0}:list", 0.8) == [b"{x:0}:list", b"a"]
             begun = monotonic()
             server.freeze()
             with pytest.raises(failures.TimeoutError):
-                await reader.blpop(["{x:0}:nothing"], timeout=0.8)
+                await reader.read("BLPOP", "{x:0}:nothing", 0.8)
             assert 1.0 < monotonic() - begun < 3
             server.unfreeze()
 
@@ -275,8 +274,8 @@ async def test_close_closes_what_was_left_open(redis_server: RedisProcess) -> No
     async with connected(redis_server.url) as connections:
         subscriber = connections.pubsub(KEY)
         await subscriber.subscribe("{x:0}:done")
-        reader = connections.blocking(KEY, block=1)
-        await reader.ping()
+        reader = await connections.blocking(KEY, block=1).__aenter__()
+        await reader.read("PING")
         await echo(connections, "shared")
     with redis_server.connect() as client:
         async with asyncio.timeout(5):
@@ -480,7 +479,7 @@ async def test_each_key_is_asked_of_the_node_that_holds_it() -> None:
                     b"v",
                 ]
                 async with connections.blocking(key, block=1) as reader:
-                    assert await reader.get(key) == b"v"
+                    assert await reader.read("GET", key) == b"v"
                 with connections.sync_client(key) as client:
                     assert client.get(key) == b"v"
             await moved_slot_is_followed(connections, nodes, low)

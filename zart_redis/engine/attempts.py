@@ -70,7 +70,11 @@ async def attempt(
     token = current.set(scope)
     began = time.monotonic()
     try:
-        value = await _call_in_time(call, remaining_ms, at)
+        step = call.definition
+        if step.timeout_ms is None and step.is_async:
+            value = await step.fn(*call.args, **call.kwargs)
+        else:
+            value = await _call_in_time(call, remaining_ms, at)
     except asyncio.CancelledError as error:
         if _cancelled_from_outside():
             raise

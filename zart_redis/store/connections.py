@@ -122,12 +122,9 @@ class Connections:
             await pool.release(connection)
         return answers
 
-    def blocking(self, key: str | bytes, *, block: float) -> Redis:
-        """A client with one connection of its own, for reads that block up to `block` seconds.
-
-        Use it as `async with connections.blocking(...) as reader:`, and take a new one after a failure.
-        """
-        return self._make_client(self._address(key), max_connections=1, socket_timeout=block + self._timeout)
+    def blocking(self, key: str | bytes, *, block: float) -> Reader:
+        """A reader for commands that block up to `block` seconds."""
+        return Reader(self._make_client(self._address(key), max_connections=1, socket_timeout=block + self._timeout))
 
     def pubsub(self, key: str | bytes) -> PubSub:
         """A subscriber with a connection of its own to the node of `key`; close it with `aclose()`.
@@ -287,6 +284,31 @@ class Connections:
                 "Set it to noeviction (CONFIG SET maxmemory-policy noeviction, and in redis.conf), "
                 "or accept the loss with allow_eviction=True (ZART_ALLOW_EVICTION=1)."
             )
+
+
+class Reader:
+    """One connection, for reads that block. Use it as `async with connections.blocking(...) as reader:`, and take a new
+    one after a failure."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+
+    async def __aenter__(self) -> Self:
+        pool: Any = self._client.connection_pool
+        self._connection: _Sending = await pool.get_connection()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pool: Any = self._client.connection_pool
+        await pool.release(self._connection)
+        await pool.disconnect()
+
+    async def read(self, *command: EncodableT) -> Any:
+        """The reply. Raises redis-py's errors, that of a command which is refused included."""
+        (answer,) = await _exchange(self._connection, [command])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
 async def round_trip(client: Redis, commands: Sequence[tuple[EncodableT, ...]]) -> list[Any]:

@@ -15,7 +15,7 @@ from redis.exceptions import NoScriptError
 from zart_redis.client.connection import PATIENCE_SECONDS
 from zart_redis.client.scheduler import DurableScheduler
 from zart_redis.engine.ports import Rehearsal
-from zart_redis.store.connections import Connections
+from zart_redis.store.connections import Connections, Reader
 from zart_redis.store.lua import BY_SHA
 from zart_redis.store.store import Store
 from zart_redis.testing.process import Process
@@ -106,20 +106,20 @@ class WiredConnections(Connections):
 class _Reader:
     """The blocking reader of a claim loop."""
 
-    def __init__(self, client: Any, wire: Wire) -> None:
-        self._client = client
+    def __init__(self, reader: Reader, wire: Wire) -> None:
+        self._reader = reader
         self._wire = wire
 
     async def __aenter__(self) -> Self:
-        await self._client.__aenter__()
+        await self._reader.__aenter__()
         return self
 
-    async def __aexit__(self, *raised: Any) -> None:
-        await self._client.__aexit__(*raised)
+    async def __aexit__(self, *raised: object) -> None:
+        await self._reader.__aexit__(*raised)
 
-    async def execute_command(self, *command: Any) -> Any:
+    async def read(self, *command: Any) -> Any:
         number = await self._wire.before(command)
-        answer = await self._client.execute_command(*command)
+        answer = await self._reader.read(*command)
         await self._wire.after(number, command)
         return answer
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 from redis import exceptions
 
 from zart_redis.logs import get_logger
 from zart_redis.model import Unreadable
-from zart_redis.store.connections import Backoff, Connections
+from zart_redis.store.connections import Backoff, Connections, Reader
 from zart_redis.store.keys import GROUP, streams
 from zart_redis.store.store import Partition
 from zart_redis.worker.execute import Executor, set_aside
@@ -71,7 +70,7 @@ class ClaimLoop:
                     await self._connections.relocate(error)
                 await backoff.wait()
 
-    def _reader(self) -> Any:
+    def _reader(self) -> Reader:
         return self._connections.blocking(self._partition.prefix, block=self._block)
 
     async def _claim_all(self, delivered: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -95,8 +94,8 @@ class ClaimLoop:
             for claim in claims:
                 if isinstance(claim, Unreadable):
                     await set_aside(self._partition, claim)
-            if not claims and not delivered:
-                return []
+            if len(claims) < taken and not delivered:
+                return []  # the queues are empty, or what is there is held: a read that blocks sees what comes
 
     def _in_turn(self) -> list[str]:
         """The queues, each time beginning with another: none starves the others."""
@@ -120,7 +119,7 @@ class ClaimLoop:
             ]
         return found
 
-    async def _read(self, reader: Any) -> list[tuple[str, str]]:
+    async def _read(self, reader: Reader) -> list[tuple[str, str]]:
         """Block until entries come, as many as there are free slots."""
         slots = self._executor.slots
         free = await slots.take(MOST_AT_ONCE)
@@ -128,7 +127,7 @@ class ClaimLoop:
         prefix = self._partition.prefix
         keys = {key: (queue, mark) for queue in self._queues for mark, key in streams(prefix, queue).items()}
         try:
-            answer = await reader.execute_command(
+            answer = await reader.read(
                 "XREADGROUP", "GROUP", GROUP, self._worker, "COUNT", free, "BLOCK", round(self._block * 1000),
                 "STREAMS", *keys, *(">" for _ in keys),
             )  # fmt: skip
@@ -138,11 +137,7 @@ class ClaimLoop:
             await asyncio.sleep(0)
             return []  # the next claim makes the group anew
         delivered = []
-        for key, entries in _items(answer):
+        for key, entries in answer or ():
             queue, mark = keys[key.decode()]
             delivered += [(queue, mark + entry.decode()) for entry, _ in entries]
         return delivered
-
-
-def _items(answer: Any) -> list[Any]:
-    return list(answer.items() if isinstance(answer, dict) else answer or ())

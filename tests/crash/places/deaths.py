@@ -108,11 +108,8 @@ async def _ended_well(stage: Stage, result: Play) -> list[str]:
         record = await stage.scheduler.status(execution_id)
         error = record.error and (record.error.type_name, record.error.message)
         result.outcome[execution_id] = (str(record.status), record.output, error, record.run, record.attempt)
-        failed = [
-            (await stage.scheduler.detail(execution_id, run.run)).failed_attempts
-            for run in await stage.scheduler.runs(execution_id)
-        ]
-        result.outcome[f"{execution_id}, failed attempts"] = failed
+    for (owner, step), failed in snapshot.failed_attempts().items():
+        result.outcome[f"{owner} {step}, failed attempts"] = failed
     for (owner, name), bytes_ in snapshot.recorded().items():
         if (letter := chr(bytes_[0])) in _RECORDED:
             result.outcome[f"{owner} {name}"] = letter

@@ -14,6 +14,8 @@ from typing import Any
 
 import redis
 
+from zart_redis.engine.journal import read_note
+
 FINAL = ("completed", "failed", "cancelled")
 LIVE = ("scheduled", "running", "waiting")
 
@@ -87,6 +89,11 @@ class Snapshot:
     def recorded(self) -> dict[tuple[str, str], bytes]:
         """(id:scope, name) -> record."""
         return {(owner, name): record for owner, records in self.of("r") for name, record in records.items()}
+
+    def failed_attempts(self) -> Counter[tuple[str, str]]:
+        """How many are logged, by id:scope and step ("" for attempts of the body)."""
+        logs = ((key[2:], value[0]) for key, value in self.raw.items() if key.startswith("a:"))
+        return Counter((owner, read_note(note).step) for owner, notes in logs for note in notes)
 
 
 def take_snapshot(client: redis.Redis, prefix: str) -> Snapshot:
