@@ -22,7 +22,7 @@ from zart_redis.engine.scope import current_execution, current_info
 from zart_redis.errors import InvalidInput, StepBusinessError, StepFailed
 from zart_redis.model import ExecutionInfo
 from zart_redis.outcomes import BusinessErr, E_co, Err, Ok, T_co, ZartErr
-from zart_redis.registry import Call, define_step
+from zart_redis.registry import Call, call_of, define_step
 from zart_redis.retry import RetryConfig
 
 T = TypeVar("T")
@@ -124,7 +124,7 @@ def schedule(step: Any) -> StepHandle[Any]:
 
 def _adhoc_call(fn: Callable[[], Any]) -> Call[Any, Any]:
     name = getattr(fn, "__name__", type(fn).__name__)
-    return Call.of(define_step(name, fn, RetryConfig.none(), is_adhoc=True), name)
+    return call_of(define_step(name, fn, RetryConfig.none(), is_adhoc=True), name)
 
 
 async def wait(handles: Iterable[StepHandle[T]]) -> list[Ok[T] | Err]:

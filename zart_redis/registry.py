@@ -10,7 +10,7 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -99,10 +99,12 @@ class Call(msgspec.Struct, Generic[T_co, E_co], frozen=True):
     origin: Origin
     """As `StepDefinition.origin` says of the name."""
 
-    @classmethod
-    def of(cls, step: StepDefinition, name: str, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] = {}) -> Self:
-        """A call whose name comes from anywhere."""
-        return cls(step, name, args, kwargs, step.origin(name))
+
+def call_of(
+    step: StepDefinition, name: str, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+) -> Call[Any, Any]:
+    """A call whose name comes from anywhere."""
+    return Call(step, name, args, kwargs or {}, step.origin(name))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from zart_redis import api, names, registry
 from zart_redis.codec import resolve_hints
 from zart_redis.durations import Duration, to_ms
 from zart_redis.errors import InvalidInput, RemoteError
-from zart_redis.registry import Call, StepDefinition, TimeoutScope, define_step
+from zart_redis.registry import Call, StepDefinition, TimeoutScope, call_of, define_step
 from zart_redis.retry import RetryConfig
 
 P = ParamSpec("P")
@@ -43,7 +43,7 @@ class StepCall(Generic[T, E]):
         """
         call = self._call
         names.check_name(name, "the name of a step")
-        return StepCall(Call.of(call.definition, name, call.args, call.kwargs))
+        return StepCall(call_of(call.definition, name, call.args, call.kwargs))
 
     def __zart_call__(self) -> Call[T, E]:
         return self._call
@@ -219,7 +219,7 @@ class ZartStep(Generic[T]):
     def __zart_call__(self) -> Call[T, RemoteError]:
         template = getattr(self, "name", self._definition.name)
         name = names.render(template, _Attributes(self), "the name of a step")
-        return Call.of(self._definition, name, (self if _has_fields(type(self)) else vars(self),))
+        return call_of(self._definition, name, (self if _has_fields(type(self)) else vars(self),))
 
     def __await__(self) -> Generator[Any, None, T]:
         return api.require(self).__await__()

@@ -54,5 +54,8 @@ async def test_a_client_that_has_waited_long_enough_says_what_it_does_not_know(
         await asyncio.to_thread(own_server.stop)
         with pytest.raises(zart.RedisUnavailable):
             await scheduler.start_for(parked, "p")
+        with pytest.raises(zart.RedisUnavailable):
+            await scheduler.list_executions()
         await asyncio.to_thread(own_server.start)
+        assert await scheduler.list_executions() == []
         assert await scheduler.start_for(parked, "p") == 1

@@ -13,7 +13,7 @@ from zart_redis.engine.spec import ScheduledSpec, decode_spec
 from zart_redis.errors import UntrustedPayload, ZartError
 from zart_redis.logs import get_logger
 from zart_redis.model import ExecutionInfo, Fenced, StepClaim, idempotency_key
-from zart_redis.registry import Call, StepDefinition, define_step, steps
+from zart_redis.registry import Call, StepDefinition, call_of, define_step, steps
 from zart_redis.retry import RetryConfig
 
 log = get_logger()
@@ -81,20 +81,20 @@ class StepRun:
     async def _attempt(self) -> Settled | Again | PutOff:
         claim, at = self._claim, self._at
         number = claim.failed_attempts + 1
-        call: Call[Any, Any] = Call.of(define_step(claim.name, _unreadable, RetryConfig.none()), claim.name)
+        call: Call[Any, Any] = call_of(define_step(claim.name, _unreadable, RetryConfig.none()), claim.name)
         try:
             spec = decode_spec(claim.spec)
             definition = self._definition(spec)
             if definition is None:
                 return PutOff(UNKNOWN_STEP_DELAY_MS, f"no step {spec.step!r} is declared here")
-            call = Call.of(definition, claim.name)
+            call = call_of(definition, claim.name)
             if claim.crashes >= at.max_deliveries:
                 return settle_crashes(call, claim.crashes, at)
             remaining = None if claim.deadline is None else claim.deadline - claim.now
             if remaining is not None and remaining <= 0:
                 return settle_timeout(call, claim.failed_attempts, at)
             args, kwargs = definition.parameters.decode(spec.arguments, f"the arguments of step {claim.name!r}")
-            call = Call.of(definition, claim.name, args, kwargs)
+            call = call_of(definition, claim.name, args, kwargs)
             return await attempt(call, number, self._info(definition), remaining, at)
         except UntrustedPayload as error:
             return PutOff(UNTRUSTED_DELAY_MS, str(error))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,9 +16,10 @@ from typing import Any
 import msgspec
 from redis import exceptions
 
+from zart_redis.errors import RedisUnavailable
 from zart_redis.logs import get_logger
 from zart_redis.model import ExecutionStatus, PauseRule, WorkerInfo, from_ms
-from zart_redis.store.connections import Connections, retryable
+from zart_redis.store.connections import Backoff, Connections, retryable
 from zart_redis.store.keys import GROUP, streams
 
 log = get_logger()
@@ -97,25 +99,39 @@ Position = tuple[int, str]
 class Queries:
     """The queries of one partition."""
 
-    def __init__(self, connections: Connections, prefix: str) -> None:
+    def __init__(self, connections: Connections, prefix: str, patience: float | None) -> None:
+        """`patience` is as for `Commits`: reading again does no harm."""
         self._connections = connections
         self._prefix = prefix
+        self._patience = patience
 
     async def _ask(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        if not commands:
-            return []
-        try:
-            answers = await self._connections.exchange(self._prefix, commands)
-        except exceptions.RedisError as error:
-            if not retryable(error):
-                raise
-            # Reading twice does no harm: the connection may have been closed since it was last used.
-            await self._connections.relocate(error)
-            answers = await self._connections.exchange(self._prefix, commands)
+        """Raises RedisUnavailable when patience has run out, and redis-py's error if Redis refuses a command."""
+        answers = await self._try(commands)
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
         return answers
+
+    async def _try(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """As `_ask`, but with the error of a command that is refused in its place."""
+        if not commands:
+            return []
+        began, backoff = time.monotonic(), Backoff()
+        while True:
+            try:
+                answers = await self._connections.exchange(self._prefix, commands)
+                for answer in answers:
+                    if isinstance(answer, Exception) and retryable(answer):
+                        raise answer
+                return answers
+            except exceptions.RedisError as error:
+                if not retryable(error):
+                    raise
+                if self._patience is not None and time.monotonic() - began >= self._patience:
+                    raise RedisUnavailable(str(error)) from error
+                await self._connections.relocate(error)
+                await backoff.wait()
 
     async def records(self, execution_id: str, scope: str, names: Sequence[str]) -> dict[str, bytes]:
         """The records of the named steps, as far as there are any."""
@@ -155,10 +171,6 @@ class Queries:
             (items,) = await self._ask([("XPENDING", key, GROUP, "-", "+", most, worker)])
             found += [mark + item[0].decode() for item in items]
         return found
-
-    async def _try(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """As `_ask`, but with the error of a command that is refused in its place."""
-        return await self._connections.exchange(self._prefix, commands) if commands else []
 
     async def strays(self) -> list[str]:
         """Consumers of which no worker keeps a lease."""

@@ -33,7 +33,7 @@ class Partition:
         self.prefix = prefix
         self.commits = Commits(connections, prefix, patience, confirm, clock)
         self.transitions = Transitions(self.commits, prefix, clock)
-        self.queries = Queries(connections, prefix)
+        self.queries = Queries(connections, prefix, patience)
 
     @property
     def timers_channel(self) -> str:
