@@ -9,8 +9,9 @@ from zart_redis.store.commits import Clock
 from zart_redis.store.store import Partition
 from zart_redis.worker.execute import set_aside
 
-MOST_AT_ONCE = 200
-"""Timers fired by one script; a million due at once are fired in as many bounded scripts as it takes."""
+FIRST_AT_ONCE, MOST_AT_ONCE = 16, 200
+"""Timers fired by one script; a million due at once are fired in as many bounded scripts as it takes. The first one is
+short, so that what comes first need not wait for the rest."""
 PURGED_AT_ONCE = 100
 LONGEST_SLEEP_SECONDS = 60.0
 """A lost message about an earlier timer costs at most this."""
@@ -29,16 +30,19 @@ class TimerLoop:
         self._told.set()
 
     async def run(self) -> None:
+        most = FIRST_AT_ONCE
         while True:
             self._told.clear()
-            due = await self._partition.transitions.due(MOST_AT_ONCE)
+            due = await self._partition.transitions.due(most)
             for work in due.unreadable:
                 await set_aside(self._partition, work)
             if due.next_expiry is not None and due.next_expiry <= due.now:
                 await self._partition.transitions.purge(PURGED_AT_ONCE)
                 continue
-            if due.fired == MOST_AT_ONCE:
+            if due.fired == most:
+                most = min(2 * most, MOST_AT_ONCE)
                 continue
+            most = FIRST_AT_ONCE
             moments = [moment for moment in (due.next_timer, due.next_expiry) if moment is not None]
             seconds = LONGEST_SLEEP_SECONDS
             if moments and self._clock() is None:

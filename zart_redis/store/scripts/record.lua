@@ -1,4 +1,4 @@
---@include base insist fence
+--@include base fence
 -- record: the result of a step that ran in place, or of a capture. Recorded is final.
 --
 -- ARGV    id, fence, scope, last, name, record
@@ -11,7 +11,14 @@ if not holds(id, fence, scope, last) then
 end
 local key = P .. 'r:' .. id .. ':' .. scope
 local value = record .. stamp()
-if redis.call('HSETNX', key, name, value) == 0 then
+local is_new = redis.pcall('HSETNX', key, name, value)
+if type(is_new) == 'table' then
+  -- Redis's memory may be full, and then lets a script write that has begun to: see lib/insist.lua, of which every
+  -- other script but this, the one of which there are most, pays the price each time.
+  redis.call('DEL', P .. 'void')
+  is_new = redis.call('HSETNX', key, name, value)
+end
+if is_new == 0 then
   local existing = redis.call('HGET', key, name)
   if string.sub(existing, 1, 1) ~= 'a' then
     return existing
