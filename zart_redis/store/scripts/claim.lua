@@ -60,7 +60,7 @@ local function claim_execution(queue, entry, id)
     redis.call('HSETNX', key, 'started', now())
     move(id, { status = v[1], facet = v[12], created = v[8] }, 'running')
   end
-  forget_waits(id, { held = '' })
+  forget_waits(id, { held = '', deadline = v[9] or '' })
   if v[14] then
     -- The clock of its deadline stood still while it was parked at a pause rule.
     v[9] = string.format('%d', now() + tonumber(v[14]))

@@ -125,6 +125,7 @@ local function examine_finished(id, x)
     if mend then
       drop_children(id, x)
       forget_waits(id, x)
+      redis.call('ZREM', P .. 'timers', 'x' .. id)
     end
   end
 end

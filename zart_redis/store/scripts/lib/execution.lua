@@ -97,7 +97,8 @@ end
 
 -- What a pass waits for goes, what a pause rule holds it by, and its one timer.
 local function forget_waits(id, x)
-  for _, wait in ipairs(redis.call('HVALS', P .. 'w:' .. id)) do
+  local waits = redis.call('HVALS', P .. 'w:' .. id)
+  for _, wait in ipairs(waits) do
     if string.sub(wait, 1, 1) == 'p' then
       redis.call('ZREM', P .. 'held:' .. string.sub(wait, 2), 'x' .. id)
     end
@@ -106,7 +107,9 @@ local function forget_waits(id, x)
     redis.call('ZREM', P .. 'held:' .. x.held, 'x' .. id)
   end
   redis.call('DEL', P .. 'w:' .. id, P .. 'g:' .. id)
-  redis.call('ZREM', P .. 'timers', 'x' .. id)
+  if #waits > 0 or x.deadline ~= '' then -- else it has no timer
+    redis.call('ZREM', P .. 'timers', 'x' .. id)
+  end
 end
 
 -- A pause rule lets go of it: the clock of its deadline goes on.
