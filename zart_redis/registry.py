@@ -47,10 +47,9 @@ class StepDefinition:
 
     def origin(self, name: str) -> Origin:
         """What a record under this name says of the step that made it."""
-        if name == self.name:
-            return None
-        made_by_template = self.template is not None and self.template.can_make(name)
-        return self.template.mark if self.template is not None and made_by_template else self.name
+        if self.template is not None and self.template.can_make(name):
+            return self.template.mark
+        return None if name == self.name else self.name
 
     @property
     def place(self) -> str:

@@ -73,11 +73,6 @@ class StepFunction(Generic[P, T, R, E]):
     def _is_template(self) -> bool:
         return "{" in self.name or "}" in self.name
 
-    @functools.cached_property
-    def _mark(self) -> int | None:
-        template = self.definition.template
-        return None if template is None else template.mark
-
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> StepCall[T, E]:
         """Raises TypeError for arguments that the function does not take, InvalidInput for a name that they make
         empty or too long."""
@@ -85,7 +80,9 @@ class StepFunction(Generic[P, T, R, E]):
         what = f"step {step.name!r}"
         if self._is_template:
             name = names.render(step.name, step.parameters.named(args, kwargs, what), "the name of a step")
-            return StepCall(Call(step, name, args, kwargs, self._mark))
+            # What `origin` would find out, without looking.
+            origin = step.origin(name) if step.template is None else step.template.mark
+            return StepCall(Call(step, name, args, kwargs, origin))
         step.parameters.check(args, kwargs, what)
         return StepCall(Call(step, step.name, args, kwargs, None))
 

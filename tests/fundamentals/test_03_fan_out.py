@@ -364,3 +364,22 @@ async def test_the_first_of_several_events_can_be_taken(scheduler: zart.DurableS
     await reaches(scheduler, "first-1", "waiting", "event no")
     await scheduler.offer_event("first-1", "no")
     assert await scheduler.wait_for(first_of, "first-1", SOON) == "no"
+
+
+async def test_braces_in_a_name_may_be_doubled_or_come_with_a_value(
+    scheduler: zart.DurableScheduler, worker: zart.Worker
+) -> None:
+    @zart_step("all-{{of}}-them")
+    async def braced() -> str:
+        return "braced"
+
+    @zart_step("part-{of}")
+    async def part(of: str) -> str:
+        return of
+
+    @zart_durable("braces")
+    async def braces() -> list[str]:
+        return [result.unwrap() for result in await zart.wait([zart.schedule(braced()), zart.schedule(part("{of}"))])]
+
+    assert await scheduler.start_and_wait_for(braces, "braces-1", None, SOON) == ["braced", "{of}"]
+    assert {step.name for step in (await scheduler.detail("braces-1")).steps} == {"all-{of}-them", "part-{of}"}
