@@ -26,7 +26,9 @@ def main(
     short: Annotated[bool, typer.Option("--short", help="Small sizes: a second or two each, and rough.")] = False,
     redis_url: Annotated[str | None, typer.Option(help="A Redis to measure, with nothing else on it.")] = None,
     redis_server: Annotated[Path | None, typer.Option(help="Another redis-server than the embedded one.")] = None,
-    sleepers: Annotated[int | None, typer.Option(min=1, help="How many executions sleep at once.")] = None,
+    sleepers: Annotated[
+        int | None, typer.Option(min=1, help="How many executions sleep, or are listed, at once.")
+    ] = None,
     python: Annotated[list[Path] | None, typer.Option(help="Interpreters to look for peers in.")] = None,
     as_json_: Annotated[bool, typer.Option("--json", help="One JSON document instead of tables.")] = False,
 ) -> None:

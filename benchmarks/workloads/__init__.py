@@ -5,6 +5,7 @@ from benchmarks.workloads import (
     fan_out,
     fsync,
     idle,
+    lists,
     long,
     memory,
     no_op,
@@ -17,5 +18,5 @@ from benchmarks.workloads import (
 
 WORKLOADS = {
     module.WORKLOAD.name: module.WORKLOAD
-    for module in (chain, throughput, no_op, fan_out, wake, sleepers, long, scale, fsync, idle, recovery, memory)
+    for module in (chain, throughput, no_op, fan_out, wake, sleepers, long, scale, fsync, idle, recovery, memory, lists)
 }
