@@ -10,6 +10,8 @@ import zart_redis as zart
 from tests.fundamentals.helpers import SOON, a_worker, happens
 from tests.misbehaving.app import Gate, chain_of_tokens, gates, scheduled_token, tokens_after_a_fan_out
 from tests.servers import RedisProcess
+from zart_redis.model import BodyClaim
+from zart_redis.store.store import Store
 
 pytestmark = pytest.mark.anyio
 
@@ -57,6 +59,22 @@ async def test_what_was_acknowledged_and_lost_is_not_built_upon(
     assert output == [recorded[name] for name in names[: len(output)]]
     assert output[1].endswith(output[0])
     assert await own_scheduler.doctor() == []
+
+
+async def test_a_claim_that_is_made_again_has_another_fence_than_the_one_that_was_lost(
+    own_server: RedisProcess, own_scheduler: zart.DurableScheduler
+) -> None:
+    """Else what was sent under the lost one, and is sent again, would be taken for the new one's."""
+    await own_scheduler.start("x", "nobody-runs-it")
+    length = length_of_aof(own_server)
+    fences = []
+    async with Store(own_scheduler.settings, patience=None) as store:
+        for _ in range(2):
+            (claim,) = await store.partition("x").transitions.claim("w", 1, ["default"])
+            assert isinstance(claim, BodyClaim)
+            fences.append(claim.fence)
+            await roll_back(own_server, length)
+    assert fences[0] != fences[1]
 
 
 async def test_a_lost_claim_is_made_again_though_the_old_one_still_runs(

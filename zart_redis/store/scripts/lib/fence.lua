@@ -28,8 +28,9 @@ local function epoch_of(fence)
   return tonumber(string.match(fence or '', '^%d+') or now())
 end
 
+-- Above the one before, and by the time: Redis may have lost that the next number was given out already.
 local function next_epoch(fence)
-  return string.format('%d', epoch_of(fence) + 1)
+  return string.format('%d', math.max(epoch_of(fence) + 1, now()))
 end
 
 local function free_fence(fence)
