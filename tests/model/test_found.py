@@ -137,3 +137,12 @@ def test_a_wait_whose_event_came_too_late_is_not_preserved(machine: Machine) -> 
     machine.deliver("a", "e", b"", twice=False)
     machine.rerun("a", None, [], [], rest_reruns=False, twice=False)
     assert machine.snapshot.hashes["r:a:2"].keys() == {"n"}
+
+
+def test_an_event_in_time_takes_its_timeout_with_it(machine: Machine) -> None:
+    begun(machine)
+    machine.park(0, [("event", "e", "1000")], hold=False, twice=False)
+    machine.deliver("a", "e", b"", twice=False)
+    machine.claim_new("w1", 1, ("default",))
+    machine.finish(1, b"", 1000, twice=False)
+    assert "xa" not in machine.snapshot.zsets.get("timers", {})

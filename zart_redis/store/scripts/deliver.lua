@@ -38,5 +38,6 @@ end
 redis.call('HSET', e_key, name, nonce .. letter .. stamp() .. payload)
 if awaited then
   wake(id, x)
+  arm(id, x)
 end
 return words[letter]
