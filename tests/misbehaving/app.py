@@ -73,6 +73,19 @@ async def chain_of_tokens() -> list[str]:
     return [one, await token("two", one)]
 
 
+@zart_step("misbehaving-late-token-{gate}", retry="fixed(1, 1ms)")
+async def token_at_second_try(gate: str, made_from: str = "") -> str:
+    if zart.context().current_attempt == 1:
+        raise RuntimeError("once")
+    return await token.fn(gate, made_from)
+
+
+@zart_durable("misbehaving-tokens-at-second-tries")
+async def tokens_at_second_tries() -> list[str]:
+    one = await token_at_second_try("one").named("misbehaving-token-one")
+    return [one, await token("two", one)]
+
+
 @zart_durable("misbehaving-scheduled-token")
 async def scheduled_token() -> list[str]:
     one = await token("one")

@@ -8,7 +8,14 @@ import pytest
 
 import zart_redis as zart
 from tests.fundamentals.helpers import SOON, a_worker, happens
-from tests.misbehaving.app import Gate, chain_of_tokens, gates, scheduled_token, tokens_after_a_fan_out
+from tests.misbehaving.app import (
+    Gate,
+    chain_of_tokens,
+    gates,
+    scheduled_token,
+    tokens_after_a_fan_out,
+    tokens_at_second_tries,
+)
 from tests.servers import RedisProcess
 from zart_redis.model import BodyClaim
 from zart_redis.store.store import Store
@@ -38,7 +45,9 @@ def length_of_aof(server: RedisProcess) -> int:
 
 
 @pytest.mark.parametrize(
-    "handler", [chain_of_tokens, scheduled_token, tokens_after_a_fan_out], ids=lambda handler: handler.name
+    "handler",
+    [chain_of_tokens, tokens_at_second_tries, scheduled_token, tokens_after_a_fan_out],
+    ids=lambda handler: handler.name,
 )
 async def test_what_was_acknowledged_and_lost_is_not_built_upon(
     own_server: RedisProcess,

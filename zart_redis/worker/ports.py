@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from typing import TypeVar
 
-from zart_redis.engine.journal import EVENT, letter_of, stamp_of
+from zart_redis.engine.journal import EVENT, is_final_step, letter_of, stamp_of
 from zart_redis.engine.ports import ChildRequest, Ready, WaitRequest
 from zart_redis.model import BodyClaim, StepClaim
 from zart_redis.store.commits import Clock
@@ -52,7 +52,7 @@ class BodyPort:
     async def attempt(self, name: str, failed: int, timeout_ms: int | None, delay_ms: int, note: bytes) -> bytes:
         record, now = await self._transitions.attempt(self._held, name, failed, timeout_ms, delay_ms, note)
         self._told(now)
-        self._builds_upon("r" + name)
+        self._builds_upon(("r" if is_final_step(record) else "a") + name)
         return record
 
     async def schedule(self, children: Sequence[ChildRequest]) -> None:

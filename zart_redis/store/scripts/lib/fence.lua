@@ -4,7 +4,8 @@
 -- have built upon it. It loses the newest first; so the worker shows what was last acknowledged to it since its claim, and
 -- where that is gone it is refused as if its fence were old, and the body begins again from what is there:
 --
--- last    'r<name>' a record, 'c<name>' a scheduled step, 'e<name>' an event, '' nothing since the claim
+-- last    'r<name>' a final record, 'a<name>' one of attempts, 'c<name>' a scheduled step, 'e<name>' an event, '' nothing
+--         since the claim
 
 local function stands(id, scope, last)
   if last == '' then
@@ -14,8 +15,11 @@ local function stands(id, scope, last)
   if kind == 'e' then
     return redis.call('HEXISTS', P .. 'e:' .. id .. ':' .. string.match(scope, '^%d+'), name) == 1
   end
-  return redis.call('HEXISTS', P .. 'r:' .. id .. ':' .. scope, name) == 1
-    or (kind == 'c' and redis.call('HEXISTS', P .. 'c:' .. id .. ':' .. scope, name) == 1)
+  local record = redis.call('HGET', P .. 'r:' .. id .. ':' .. scope, name)
+  if kind == 'r' then
+    return record and string.sub(record, 1, 1) ~= 'a'
+  end
+  return record or (kind == 'c' and redis.call('HEXISTS', P .. 'c:' .. id .. ':' .. scope, name) == 1)
 end
 
 local function holds(id, fence, scope, last)
