@@ -95,6 +95,16 @@ async def scheduled_token() -> list[str]:
     return [one, two, result.unwrap()]
 
 
+@zart_durable("misbehaving-token-beside-a-fan-out")
+async def token_beside_a_fan_out() -> list[str]:
+    """What is scheduled has ended before the step that is recorded last, and is waited for after it."""
+    three = zart.schedule(token("three"))
+    await zart.capture("meanwhile", lambda: asyncio.sleep(0.3))
+    one = await token("one")
+    await zart.wait([three])
+    return [one, await token("two", one)]
+
+
 @zart_durable("misbehaving-tokens-after-a-fan-out")
 async def tokens_after_a_fan_out() -> list[str]:
     """All in one pass: what is scheduled has ended when it is waited for."""

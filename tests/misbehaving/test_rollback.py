@@ -13,6 +13,7 @@ from tests.misbehaving.app import (
     chain_of_tokens,
     gates,
     scheduled_token,
+    token_beside_a_fan_out,
     tokens_after_a_fan_out,
     tokens_at_second_tries,
 )
@@ -46,7 +47,7 @@ def length_of_aof(server: RedisProcess) -> int:
 
 @pytest.mark.parametrize(
     "handler",
-    [chain_of_tokens, tokens_at_second_tries, scheduled_token, tokens_after_a_fan_out],
+    [chain_of_tokens, tokens_at_second_tries, scheduled_token, token_beside_a_fan_out, tokens_after_a_fan_out],
     ids=lambda handler: handler.name,
 )
 async def test_what_was_acknowledged_and_lost_is_not_built_upon(

@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from typing import TypeVar
 
-from zart_redis.engine.journal import EVENT, is_final_step, letter_of, stamp_of
+from zart_redis.engine.journal import is_final_step
 from zart_redis.engine.ports import ChildRequest, Ready, WaitRequest
 from zart_redis.model import BodyClaim, StepClaim
 from zart_redis.store.commits import Clock
@@ -69,8 +69,6 @@ class BodyPort:
         found: dict[str, bytes] = {}
         for piece in _pieces(names):
             found |= await self._partition.queries.records(held.execution_id, held.scope, piece)
-        if found:
-            self._builds_upon("r" + max(found, key=lambda name: stamp_of(found[name])))
         return found
 
     async def park(self, waits: Sequence[WaitRequest], hold: bool) -> list[Ready] | None:
@@ -79,11 +77,8 @@ class BodyPort:
             return None
         if answer.now is not None:
             self._told(answer.now)
-        ready = [Ready(*item) for item in answer.ready]
-        for item in ready:
-            if item.kind == EVENT and letter_of(item.record) == "E":
-                self._builds_upon("e" + item.name)
-        return ready
+            self._builds_upon(f"t{answer.now}")
+        return [Ready(*item) for item in answer.ready]
 
     async def limit(self, timeout_ms: int) -> None:
         await self._transitions.limit(self._held, timeout_ms)

@@ -101,6 +101,7 @@ end
 
 if #answer > 2 then
   arm(id, x)
+  redis.call('HSET', P .. 'x:' .. id, 'told', now())
   return answer
 elseif hold == '1' then
   arm(id, x)

@@ -131,7 +131,7 @@ local function complete(id, x, status, retention)
   forget_entry(x.queue, x.entry)
   forget_waits(id, x)
   redis.call('HDEL', P .. 'x:' .. id, 'entry', 'deadline', 'finishing', 'crashes', 'doom', 'progress', 'held',
-    'remaining')
+    'remaining', 'told')
   redis.call('HSET', P .. 'x:' .. id, 'fence', next_epoch(x.fence) .. '@', 'finished', now())
   move(id, x, status)
   redis.call('ZADD', P .. 'expiring', now() + tonumber(retention), id)

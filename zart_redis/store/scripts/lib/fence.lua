@@ -4,16 +4,16 @@
 -- have built upon it. It loses the newest first; so the worker shows what was last acknowledged to it since its claim, and
 -- where that is gone it is refused as if its fence were old, and the body begins again from what is there:
 --
--- last    'r<name>' a final record, 'a<name>' one of attempts, 'c<name>' a scheduled step, 'e<name>' an event, '' nothing
---         since the claim
+-- last    'r<name>' a final record, 'a<name>' one of attempts, 'c<name>' a scheduled step, 't<ms>' what `park` told, which
+--         others have written: x: says in `told` when it last did; '' nothing since the claim
 
 local function stands(id, scope, last)
   if last == '' then
     return true
   end
   local kind, name = string.sub(last, 1, 1), string.sub(last, 2)
-  if kind == 'e' then
-    return redis.call('HEXISTS', P .. 'e:' .. id .. ':' .. string.match(scope, '^%d+'), name) == 1
+  if kind == 't' then
+    return (tonumber(redis.call('HGET', P .. 'x:' .. id, 'told') or 0) or 0) >= tonumber(name)
   end
   local record = redis.call('HGET', P .. 'r:' .. id .. ':' .. scope, name)
   if kind == 'r' then
