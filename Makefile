@@ -37,10 +37,12 @@ bench: $(VENV)/ready $(VENV)/peers
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks peers --python $(VENV)/most-peers/bin/python --python $(VENV)/arq/bin/python
 
-# What takes too long for every change: all places to die, a million steps of the model, minutes of chaos.
+# What takes too long for every change: all injected faults, a million steps of the model, 200,000 generated bodies,
+# minutes of chaos.
 soak: $(VENV)/ready
-	$(BIN)/python -m tests.crash.places
+	$(BIN)/python -m tests.fault_injection
 	$(BIN)/python -m tests.model.soak --steps 1000000
+	$(BIN)/python -m tests.determinism.soak --bodies 200000
 	$(BIN)/python -m tests.soak chaos --appendfsync always
 	$(BIN)/python -m tests.soak chaos --appendfsync everysec
 	$(BIN)/python -m tests.soak durability

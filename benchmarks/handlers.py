@@ -134,3 +134,47 @@ async def idle_away(seconds: float) -> float:
 async def lingerer(seconds: float) -> float:
     """A body that is held all the while: its step runs in place."""
     return await idle_away(seconds)
+
+
+@zart_durable("gathered")
+async def gathered(width: int) -> int:
+    """Trivial steps that run in place at the same time: the sum of their results."""
+    return sum(await asyncio.gather(*(add_one(index) for index in range(width))))
+
+
+@zart_durable("sleeps")
+async def sleeps(width: int) -> int:
+    """Sleeps of 1 ms at the same time."""
+    await asyncio.gather(*(zart.sleep(f"sleep-{index}", "1ms") for index in range(width)))
+    return width
+
+
+@zart_durable("events")
+async def events(width: int) -> int:
+    """The sum of the payloads of events, all waited for at the same time."""
+    return sum(await asyncio.gather(*(zart.wait_for_event(f"event-{index}", type=int) for index in range(width))))
+
+
+@zart_durable("parked-by-gather")
+async def parked_by_gather() -> None:
+    await asyncio.gather(zart.wait_for_event("first"), zart.wait_for_event("second"))
+
+
+@zart_durable("parked-by-tasks")
+async def parked_by_tasks() -> None:
+    first = asyncio.ensure_future(zart.wait_for_event("first"))
+    await zart.wait_for_event("second")
+    await first
+
+
+@zart_durable("wakes")
+async def wakes(steps: int) -> int:
+    """A chain, then event after event."""
+    for index in range(steps):
+        await add_one(index)
+    for number in range(WAKES):
+        await zart.wait_for_event(f"wake-{number}")
+    return steps
+
+
+WAKES = 20

@@ -13,7 +13,7 @@ from typing import Any
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
-LONGEST_END = 20.0
+EXIT_TIMEOUT = 20.0
 
 
 def cpu_seconds(pid: int) -> float:
@@ -51,7 +51,7 @@ async def ended(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
         with suppress(ProcessLookupError):
             process.terminate()
             try:
-                async with asyncio.timeout(LONGEST_END):
+                async with asyncio.timeout(EXIT_TIMEOUT):
                     await process.wait()
             except TimeoutError:
                 process.kill()

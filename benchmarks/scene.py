@@ -18,7 +18,7 @@ from zart_redis.model import ExecutionStatus
 
 T = TypeVar("T")
 
-LONGEST_RUN = 600.0
+RUN_TIMEOUT = 600.0
 POLL_SECONDS = 0.005
 """How closely the end of many executions is seen."""
 
@@ -103,7 +103,7 @@ class Stage:
         self, handler: zart.DurableHandler[Any, Any], status: ExecutionStatus, number: int, every: float = POLL_SECONDS
     ) -> None:
         """Return when this many executions of the handler have a status."""
-        async with asyncio.timeout(LONGEST_RUN):
+        async with asyncio.timeout(RUN_TIMEOUT):
             while await self.count(handler, status) < number:  # noqa: ASYNC110 - Redis knows, no event does
                 await asyncio.sleep(every)
 
@@ -121,7 +121,7 @@ class Stage:
         began = time.perf_counter()
         await self.start(handler, inputs)
         if until is ExecutionStatus.COMPLETED:
-            await self.scheduler.wait(self.last_id, LONGEST_RUN)
+            await self.scheduler.wait(self.last_id, RUN_TIMEOUT)
         await self.reach(handler, until, before + len(inputs))
         return time.perf_counter() - began
 

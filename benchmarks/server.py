@@ -45,10 +45,6 @@ class Server:
         stats = self.info("commandstats")
         return Counter({name.removeprefix("cmdstat_"): int(each["calls"]) for name, each in stats.items()})
 
-    def script_micros(self) -> float:
-        """What all scripts together took."""
-        return float(self.info("commandstats").get("cmdstat_evalsha", {"usec": 0})["usec"])
-
     def memory_by_kind(self, prefix: str) -> Counter[str]:
         """The bytes of all keys that begin with a prefix, by what stands between it and the next colon."""
         keys: list[bytes] = list(self.client.scan_iter(f"{prefix}*", count=1000))

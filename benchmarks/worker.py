@@ -11,12 +11,12 @@ import uvloop
 
 import zart_redis as zart
 from benchmarks import handlers as handlers
-from zart_redis import logs
+from zart_redis import log_config
 
 
 async def main(settings: str) -> None:
     worker = zart.Worker(**json.loads(settings))
-    logs.configure(worker.settings.log_level, worker.settings.log_format)
+    log_config.configure(worker.settings.log_level, worker.settings.log_format)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
     running = asyncio.create_task(worker.run())
     ready = asyncio.create_task(worker.ready.wait())

@@ -1,12 +1,15 @@
-"""What all tests share: real Redis servers, a namespace for each test, and the event loop they run on."""
+"""Fixtures of all tests: real Redis servers, a namespace for each test, clients and workers, and the event loop."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import redis
 
-from tests.servers import RedisProcess, installed_servers
+import zart_redis as zart
+from tests.support.servers import RedisProcess, installed_servers
+from tests.support.workers import running_worker
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +43,29 @@ def namespace(redis_server: RedisProcess) -> Iterator[str]:
         strays = sorted(client.scan_iter(count=1000))
         client.flushall()  # so that the next test does not fail for this one
     assert not strays, f"keys outside of the namespace {name}: {strays}"
+
+
+@pytest.fixture
+def prefix(namespace: str) -> str:
+    """Of the namespace's only partition."""
+    return f"{{{namespace}:0}}:"
+
+
+@pytest.fixture
+def raw(redis_server: RedisProcess) -> Iterator[redis.Redis]:
+    """A plain connection to the shared server."""
+    with redis_server.connect() as client:
+        yield client
+
+
+@pytest.fixture
+async def scheduler(redis_url: str, namespace: str) -> AsyncIterator[zart.DurableScheduler]:
+    async with zart.DurableScheduler(redis_url, namespace=namespace) as scheduler:
+        yield scheduler
+
+
+@pytest.fixture
+async def worker(scheduler: zart.DurableScheduler) -> AsyncIterator[zart.Worker]:
+    """A worker that knows every declared handler, and replays a body each time that it resumes."""
+    async with running_worker(scheduler, warm=0) as worker:
+        yield worker

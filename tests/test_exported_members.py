@@ -1,6 +1,9 @@
 """The public surface, frozen: what is added or taken away here is added to or taken from users."""
 
+import ast
 import inspect
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -12,13 +15,13 @@ PUBLIC = """
 AttemptDetail BusinessErr Cancelled ConfigurationError DeadlineExceeded DuplicateStepName DurableExecution
 DurableHandler DurableScheduler Err EventClient EventDelivery ExecutionAlreadyExists ExecutionDeadlineExceeded
 ExecutionFailed ExecutionFinished ExecutionInfo ExecutionNotFound ExecutionPage ExecutionRecord ExecutionStatus
-ExecutionTimeout Failure HandlerCrashed HandlerError InvalidInput MaxRetriesExhausted NestedStepError
+ExecutionTimeout Failure HandlerCrashed HandlerError HistoryTooLong InvalidInput MaxRetriesExhausted NestedStepError
 NoExecutionContext Ok PauseRule PayloadTooLarge RedisUnavailable RemoteError ReplayMismatch RerunReport
 RetriesExhausted RetryConfig RetryExhausted RunDetail RunSummary SchedulerError SerializationError Settings
 StartRequest Stats StepBusinessError StepCall StepDetail StepError StepFailed StepFailure StepFunction
 StepHandle StepStatus TaskError TimedOut UnknownTask UntrustedPayload WaitTimedOut Worker WorkerInfo ZartErr ZartError
-ZartStep ZartStepError capture context now require schedule sleep sleep_until step step_or step_or_else sync testing
-wait wait_for_event zart_durable zart_step
+ZartStep ZartStepError capture context continue_as_new logger now require run schedule sleep sleep_until step step_or
+step_or_else sync testing wait wait_for_event zart_durable zart_step
 """
 
 SIGNATURES = {
@@ -26,6 +29,7 @@ SIGNATURES = {
     "step": "(step)",
     "step_or": "(step, default)",
     "step_or_else": "(step, f)",
+    "run": "(name, fn, *, retry, timeout, raises, type)",
     "schedule": "(step)",
     "wait": "(handles)",
     "sleep": "(name, duration)",
@@ -34,6 +38,7 @@ SIGNATURES = {
     "capture": "(name, f, *, type)",
     "now": "(name)",
     "context": "()",
+    "continue_as_new": "(data)",
     "zart_step": "(name, *, retry, timeout, timeout_scope, raises)",
     "zart_durable": "(name, *, timeout, on_failure, retry, queue, retention)",
     "DurableScheduler.start": "(self, execution_id, task_name, data, *, queue, delay)",
@@ -64,6 +69,18 @@ def bare(signature: inspect.Signature) -> str:
 def test_what_is_exported() -> None:
     assert sorted(zart.__all__) == PUBLIC.split()
     assert [name for name in zart.__all__ if not hasattr(zart, name)] == []
+    assert set(zart.__all__) <= set(dir(zart))
+
+
+def test_a_name_that_does_not_exist() -> None:
+    with pytest.raises(AttributeError, match="module 'zart_redis' has no attribute 'durable'"):
+        _ = getattr(zart, "durable")  # noqa: B009 - a type checker would report the attribute
+
+
+def test_importing_the_package_imports_only_its_errors() -> None:
+    code = "import sys, zart_redis; print([n for n in sys.modules if n.startswith('zart_redis.')])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {name.split(".")[1] for name in ast.literal_eval(run.stdout)} == {"errors", "lazy"}
 
 
 @pytest.mark.parametrize("path", SIGNATURES)

@@ -1,25 +1,11 @@
-"""Durable execution for Python on Redis: `import zart_redis as zart`."""
+"""Durable execution for Python on Redis: `import zart_redis as zart`.
 
-from zart_redis import sync, testing
-from zart_redis.api import (
-    capture,
-    context,
-    now,
-    require,
-    schedule,
-    sleep,
-    sleep_until,
-    step,
-    step_or,
-    step_or_else,
-    wait,
-    wait_for_event,
-)
-from zart_redis.client.admin import RerunReport
-from zart_redis.client.connection import EventClient
-from zart_redis.client.history import AttemptDetail, RunDetail, RunSummary, StepDetail, StepStatus
-from zart_redis.client.scheduler import DurableScheduler, ExecutionPage, StartRequest, Stats
-from zart_redis.engine.execution import StepHandle
+Only the errors are imported at once. Everything else is imported when it is first used, so a program pays for the
+parts that it needs.
+"""
+
+from typing import TYPE_CHECKING
+
 from zart_redis.errors import (
     Cancelled,
     ConfigurationError,
@@ -31,6 +17,7 @@ from zart_redis.errors import (
     ExecutionNotFound,
     ExecutionTimeout,
     HandlerCrashed,
+    HistoryTooLong,
     InvalidInput,
     MaxRetriesExhausted,
     NestedStepError,
@@ -53,31 +40,58 @@ from zart_redis.errors import (
     ZartError,
     ZartStepError,
 )
-from zart_redis.handlers import DurableExecution, DurableHandler, zart_durable
-from zart_redis.model import EventDelivery, ExecutionInfo, ExecutionRecord, ExecutionStatus, PauseRule, WorkerInfo
-from zart_redis.outcomes import (
-    BusinessErr,
-    Err,
-    ExecutionDeadlineExceeded,
-    Failure,
-    HandlerError,
-    Ok,
-    RetriesExhausted,
-    StepFailure,
-    ZartErr,
-)
-from zart_redis.retry import RetryConfig
-from zart_redis.settings import Settings
-from zart_redis.steps import StepCall, StepFunction, ZartStep, zart_step
-from zart_redis.worker.worker import Worker
+from zart_redis.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from zart_redis import sync, testing
+    from zart_redis.api import (
+        capture,
+        context,
+        continue_as_new,
+        now,
+        require,
+        schedule,
+        sleep,
+        sleep_until,
+        step,
+        step_or,
+        step_or_else,
+        wait,
+        wait_for_event,
+    )
+    from zart_redis.body_log import logger
+    from zart_redis.calls import StepCall
+    from zart_redis.client.admin import RerunReport
+    from zart_redis.client.connection import EventClient
+    from zart_redis.client.history import AttemptDetail, RunDetail, RunSummary, StepDetail, StepStatus
+    from zart_redis.client.lists import ExecutionPage, Stats
+    from zart_redis.client.scheduler import DurableScheduler, StartRequest
+    from zart_redis.engine.scope import StepHandle
+    from zart_redis.handlers import DurableExecution, DurableHandler, zart_durable
+    from zart_redis.model import EventDelivery, ExecutionInfo, ExecutionRecord, ExecutionStatus, PauseRule, WorkerInfo
+    from zart_redis.outcomes import (
+        BusinessErr,
+        Err,
+        ExecutionDeadlineExceeded,
+        Failure,
+        HandlerError,
+        Ok,
+        RetriesExhausted,
+        StepFailure,
+        ZartErr,
+    )
+    from zart_redis.retry import RetryConfig
+    from zart_redis.settings import Settings
+    from zart_redis.steps import StepFunction, ZartStep, run, zart_step
+    from zart_redis.worker.worker import Worker
 
 __all__ = [
     # declare
     "zart_durable", "zart_step", "DurableExecution", "DurableHandler", "ZartStep", "StepCall", "StepFunction",
     "RetryConfig",
     # in a body
-    "require", "step", "step_or", "step_or_else", "schedule", "wait", "sleep", "sleep_until", "wait_for_event",
-    "capture", "now", "context", "ExecutionInfo", "StepHandle",
+    "require", "step", "step_or", "step_or_else", "run", "schedule", "wait", "sleep", "sleep_until", "wait_for_event",
+    "capture", "now", "continue_as_new", "context", "logger", "ExecutionInfo", "StepHandle",
     # outcomes
     "Ok", "BusinessErr", "ZartErr", "Err",
     "Failure", "StepFailure", "ExecutionDeadlineExceeded", "RetriesExhausted", "HandlerError",
@@ -93,6 +107,33 @@ __all__ = [
     "SerializationError", "UntrustedPayload", "ConfigurationError", "RedisUnavailable", "InvalidInput",
     "PayloadTooLarge", "RemoteError", "StepError", "StepBusinessError", "ZartStepError", "RetryExhausted", "TimedOut",
     "DeadlineExceeded", "TaskError", "StepFailed", "MaxRetriesExhausted", "ExecutionTimeout", "Cancelled",
-    "HandlerCrashed", "SchedulerError", "ExecutionAlreadyExists", "ExecutionNotFound", "ExecutionFinished",
-    "ExecutionFailed", "WaitTimedOut", "UnknownTask",
+    "HandlerCrashed", "HistoryTooLong", "SchedulerError", "ExecutionAlreadyExists", "ExecutionNotFound",
+    "ExecutionFinished", "ExecutionFailed", "WaitTimedOut", "UnknownTask",
 ]  # fmt: skip
+
+if not TYPE_CHECKING:  # type checkers follow the imports above, and so report a name that does not exist
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "api": "capture context continue_as_new now require schedule sleep sleep_until step step_or step_or_else "
+            "wait wait_for_event",
+            "body_log": "logger",
+            "calls": "StepCall",
+            "client.admin": "RerunReport",
+            "client.connection": "EventClient",
+            "client.history": "AttemptDetail RunDetail RunSummary StepDetail StepStatus",
+            "client.lists": "ExecutionPage Stats",
+            "client.scheduler": "DurableScheduler StartRequest",
+            "engine.scope": "StepHandle",
+            "handlers": "DurableExecution DurableHandler zart_durable",
+            "model": "EventDelivery ExecutionInfo ExecutionRecord ExecutionStatus PauseRule WorkerInfo",
+            "outcomes": "BusinessErr Err ExecutionDeadlineExceeded Failure HandlerError Ok RetriesExhausted "
+            "StepFailure ZartErr",
+            "retry": "RetryConfig",
+            "settings": "Settings",
+            "steps": "StepFunction ZartStep run zart_step",
+            "worker.worker": "Worker",
+            "sync": "",
+            "testing": "",
+        },
+    )

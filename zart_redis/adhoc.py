@@ -13,8 +13,6 @@ import pickle
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import cloudpickle  # type: ignore[import-untyped]
-
 from zart_redis.errors import ConfigurationError, SerializationError, UntrustedPayload
 
 _DOMAIN: Final = "zart-redis ad-hoc callable 1"  # a signature made for anything else is worthless here
@@ -27,6 +25,8 @@ def seal(fn: Callable[..., Any], *, secrets: Sequence[str], context: tuple[str, 
     Raises ``UntrustedPayload`` if there is no secret, ``SerializationError`` if the callable cannot be
     pickled.
     """
+    import cloudpickle  # type: ignore[import-untyped]  # here, as most processes never seal a callable
+
     key = _keys(secrets)[0]
     try:
         payload: bytes = cloudpickle.dumps(fn)

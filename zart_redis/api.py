@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from datetime import datetime
-from typing import Any, Protocol, overload
+from typing import Any, NoReturn, Protocol, overload
 
 from typing_extensions import TypeVar
 
-from zart_redis.codec import codec_for, resolve_hints
+from zart_redis.codec import codec_for
 from zart_redis.durations import Duration, to_ms
-from zart_redis.engine.execution import StepHandle
-from zart_redis.engine.scope import current_execution, current_info
+from zart_redis.engine.scope import StepHandle, current_body, current_info
 from zart_redis.errors import InvalidInput, StepBusinessError, StepFailed
 from zart_redis.model import ExecutionInfo
 from zart_redis.outcomes import BusinessErr, E_co, Err, Ok, T_co, ZartErr
 from zart_redis.registry import Call, call_of, define_step
 from zart_redis.retry import RetryConfig
+from zart_redis.type_info import resolve_hints
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -39,12 +39,12 @@ class Step(Protocol[T_co, E_co]):
 def _call_of(step: object) -> Call[Any, Any]:
     make: Any = getattr(step, "__zart_call__", None)
     if make is None or isinstance(step, type):
-        raise InvalidInput(f"{step!r} is no call of a step: pass one such as charge_card(account, cents)")
+        raise InvalidInput(f"expected a step call such as charge_card(account, cents), got {step!r}")
     call: Call[Any, Any] = make()
     return call
 
 
-async def step(step: Step[T, E]) -> Ok[T] | BusinessErr[E] | ZartErr:
+def step(step: Step[T, E]) -> Coroutine[Any, Any, Ok[T] | BusinessErr[E] | ZartErr]:
     """How the step ended; never raises for the step's own failure.
 
     Example:
@@ -53,17 +53,24 @@ async def step(step: Step[T, E]) -> Ok[T] | BusinessErr[E] | ZartErr:
         ...     case BusinessErr(error): ...
         ...     case ZartErr(error): ...
     """
-    return await current_execution().run(_call_of(step))
+    return _step(_call_of(step))
 
 
-async def require(step: Step[T, Any]) -> T:
+async def _step(call: Call[T, E]) -> Ok[T] | BusinessErr[E] | ZartErr:
+    return await current_body().run(call)
+
+
+def require(step: Step[T, Any]) -> Coroutine[Any, Any, T]:
     """The value of a step; the same as awaiting it.
 
     Raises:
         StepFailed: the step failed; its own error is the `__cause__`.
     """
-    call = _call_of(step)
-    match await current_execution().run(call):
+    return _require(_call_of(step))
+
+
+async def _require(call: Call[T, Any]) -> T:
+    match await current_body().run(call):
         case Ok(value):
             return typing.cast(T, value)
         case BusinessErr(error):
@@ -73,9 +80,13 @@ async def require(step: Step[T, Any]) -> T:
     raise failed
 
 
-async def step_or(step: Step[T, Any], default: D) -> T | D:
+def step_or(step: Step[T, Any], default: D) -> Coroutine[Any, Any, T | D]:
     """The value of a step, or `default` if it failed, for whatever reason."""
-    match await current_execution().run(_call_of(step)):
+    return _step_or(_call_of(step), default)
+
+
+async def _step_or(call: Call[T, Any], default: D) -> T | D:
+    match await current_body().run(call):
         case Ok(value):
             return typing.cast(T, value)
         case _:
@@ -83,16 +94,20 @@ async def step_or(step: Step[T, Any], default: D) -> T | D:
 
 
 @overload
-async def step_or_else(step: Step[T, E], f: Callable[[E], Awaitable[D]]) -> T | D: ...
+def step_or_else(step: Step[T, E], f: Callable[[E], Awaitable[D]]) -> Coroutine[Any, Any, T | D]: ...
 @overload
-async def step_or_else(step: Step[T, E], f: Callable[[E], D]) -> T | D: ...
-async def step_or_else(step: Step[Any, Any], f: Callable[[Any], Any]) -> Any:
+def step_or_else(step: Step[T, E], f: Callable[[E], D]) -> Coroutine[Any, Any, T | D]: ...
+def step_or_else(step: Step[Any, Any], f: Callable[[Any], Any]) -> Coroutine[Any, Any, Any]:
     """The value of a step, or `f(error)` if its own code raised. `f` may be async.
 
     Raises:
         ZartStepError: the framework failed the step: its attempts or its time are spent.
     """
-    match await current_execution().run(_call_of(step)):
+    return _step_or_else(_call_of(step), f)
+
+
+async def _step_or_else(call: Call[Any, Any], f: Callable[[Any], Any]) -> Any:
+    match await current_body().run(call):
         case Ok(value):
             return value
         case BusinessErr(error):
@@ -119,7 +134,7 @@ def schedule(step: Any) -> StepHandle[Any]:
     """
     is_bare = callable(step) and not isinstance(step, type) and not hasattr(step, "__zart_call__")
     call = _adhoc_call(step) if is_bare else _call_of(step)
-    return current_execution().schedule(call)
+    return current_body().schedule(call)
 
 
 def _adhoc_call(fn: Callable[[], Any]) -> Call[Any, Any]:
@@ -134,12 +149,12 @@ async def wait(handles: Iterable[StepHandle[T]]) -> list[Ok[T] | Err]:
         >>> results = await zart.wait([zart.schedule(check(s)) for s in services])
         >>> reports = [result.unwrap() for result in results if result.is_ok()]
     """
-    return await current_execution().wait(handles)
+    return await current_body().wait(handles)
 
 
 async def sleep(name: str, duration: Duration) -> None:
     """Sleep, durably, without a worker being occupied. What was fixed at the first call stands at each replay."""
-    await current_execution().sleep(name, str(to_ms(duration)))
+    await current_body().sleep(name, str(to_ms(duration, what=f"the duration of sleep {name!r}")))
 
 
 async def sleep_until(name: str, when: datetime) -> None:
@@ -150,7 +165,7 @@ async def sleep_until(name: str, when: datetime) -> None:
     """
     if when.tzinfo is None or when.utcoffset() is None:
         raise InvalidInput("sleep_until takes an aware datetime, such as datetime.now(UTC) + timedelta(hours=1)")
-    await current_execution().sleep(name, f"@{round(when.timestamp() * 1000)}")
+    await current_body().sleep(name, f"@{round(when.timestamp() * 1000)}")
 
 
 @overload
@@ -167,7 +182,7 @@ async def wait_for_event(name: str, timeout: Duration | None = None, *, type: An
         SerializationError: the payload is no `type`.
     """
     argument = "" if timeout is None else str(to_ms(timeout, what="timeout"))
-    return await current_execution().wait_for_event(name, argument, codec_for(type))
+    return await current_body().wait_for_event(name, argument, codec_for(type))
 
 
 @overload
@@ -183,13 +198,31 @@ async def capture(name: str, f: Callable[[], Any], *, type: Any = None) -> Any:
         >>> token = await zart.capture("token", lambda: secrets.token_hex(8))
     """
     annotated = resolve_hints(f).get("return") if type is None and hasattr(f, "__annotations__") else type
-    return await current_execution().capture(name, f, codec_for(annotated))
+    return await current_body().capture(name, f, codec_for(annotated))
 
 
 async def now(name: str) -> datetime:
     """The current UTC time, recorded: the same at each replay."""
-    execution = current_execution()
-    return await execution.capture(name, execution.clock, codec_for(datetime))
+    body = current_body()
+    return await body.capture(name, body.clock, codec_for(datetime))
+
+
+async def continue_as_new(data: Any = None) -> NoReturn:
+    """End this run, and begin the next run of the same execution with `data` and an empty history. Never returns.
+
+    For a handler that loops for ever: a replay reads all records of a run, so a run must not grow without bound. Steps
+    that were scheduled end first. Events that the body has not received move to the next run, the handler's timeout
+    starts again, and whoever waits for the execution keeps waiting. No task of the body runs any further; `finally`
+    blocks run as they do when a body is parked.
+
+    Raises:
+        InvalidInput, SerializationError, PayloadTooLarge: `data` is invalid for the handler; the run continues.
+
+    Example:
+        >>> await zart.sleep("poll", "1h")
+        >>> await zart.continue_as_new(cursor)
+    """
+    await current_body().continue_as_new(data)
 
 
 def context() -> ExecutionInfo:
@@ -204,6 +237,7 @@ def context() -> ExecutionInfo:
 __all__ = [
     "capture",
     "context",
+    "continue_as_new",
     "now",
     "require",
     "schedule",

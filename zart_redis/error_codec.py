@@ -17,11 +17,16 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from zart_redis import errors
-from zart_redis.codec import codec_for, difference, resolve_hints
+from zart_redis.codec import codec_for
+from zart_redis.difference import difference
 from zart_redis.errors import InvalidInput, RemoteError, SerializationError, ZartError
+from zart_redis.type_info import resolve_hints
 
-_MAX_MESSAGE: Final = 4096  # bytes, as is the next
+_MAX_TYPE_NAME: Final = 512  # bytes, as are the next
+_MAX_MESSAGE: Final = 4096
 _MAX_TRACEBACK: Final = 8192
+_MAX_NOTES: Final = 8192  # together
+_LEAST: Final = 8  # below this, cutting is no use
 
 _FRAMEWORK: Final[dict[str, type[ZartError]]] = {
     name: value
@@ -34,6 +39,7 @@ class _Remote(msgspec.Struct, array_like=True, tag="remote"):
     type_name: str
     message: str
     traceback: str
+    notes: list[str] = []
 
 
 class _Declared(msgspec.Struct, array_like=True, tag="declared"):
@@ -49,10 +55,12 @@ class _Declared(msgspec.Struct, array_like=True, tag="declared"):
 class _Framework(msgspec.Struct, array_like=True, tag="zart"):
     name: str
     args: list[_Remote | _Declared | _Framework | str | int | float | None]
+    notes: list[str] = []
 
 
 _Record: TypeAlias = _Remote | _Declared | _Framework
 _RECORD: Final = codec_for(_Record)
+_encode_record: Final = msgspec.msgpack.Encoder().encode
 _ANY: Final = codec_for(Any)
 
 
@@ -61,7 +69,7 @@ class ErrorCodec:
 
     An error whose exact type is declared comes back as that type with equal ``args`` and attributes. If it
     cannot (it holds an open file, say), or its type is not declared, it comes back as ``RemoteError``. Errors
-    of this package come back as themselves, and so do the errors inside them.
+    of this package come back as themselves, and so do the errors inside them. All keep their notes.
 
     Raises ``InvalidInput`` if something other than a type of ``Exception`` is declared.
     """
@@ -73,9 +81,15 @@ class ErrorCodec:
                 raise InvalidInput(f"raises= takes types of Exception, as in (CardDeclined,), not {cls!r}")
             self._declared[_full_name(cls)] = _DeclaredType(cls)
 
-    def encode(self, error: BaseException) -> bytes:
-        """The bytes of an error. Every error can be encoded, if only as text."""
-        return _RECORD.encode(self._record_of(error), "error")
+    def encode(self, error: BaseException, max_bytes: int | None = None) -> bytes:
+        """The bytes of an error. Every error can be encoded, if only as text, which is cut to fit into `max_bytes`."""
+        record = self._record_of(error)
+        data = _encode_record(record)
+        limit = max_bytes or len(data)
+        while len(data) > (max_bytes or len(data)) and limit > _LEAST:
+            limit //= 2
+            data = _encode_record(_cut(record, limit))
+        return data
 
     def decode(self, data: bytes | msgspec.Raw) -> Exception:
         """The error of these bytes. Raises ``SerializationError`` if they hold none."""
@@ -94,8 +108,8 @@ class ErrorCodec:
 
     def _framework_record(self, error: BaseException) -> _Record:
         args = [self._record_of(arg) if isinstance(arg, BaseException) else arg for arg in error.args]
-        record = _Framework(type(error).__name__, args)
-        self.decode(_RECORD.encode(record, "error"))  # raises if its fields are not what they should be
+        record = _Framework(type(error).__name__, args, _notes_of(error))
+        self.decode(_encode_record(record))  # raises if its fields are not what they should be
         return record
 
     def _error_of(self, record: _Record) -> Exception:
@@ -109,7 +123,7 @@ class ErrorCodec:
                 except Exception:
                     pass
             record = record.remote
-        return RemoteError(record.type_name, record.message, record.traceback)
+        return _restored(record)
 
     def _framework_error(self, record: _Framework) -> Exception:
         cls = _FRAMEWORK.get(record.name)
@@ -120,13 +134,25 @@ class ErrorCodec:
             str(error)
         except Exception as problem:
             raise SerializationError(f"a recorded {record.name} cannot be read: {problem}") from problem
+        add_notes(error, record.notes)
         return error
 
 
 def summary(error: BaseException) -> RemoteError:
-    """An error in plain form: the name of its type, its message and its traceback, both capped in length."""
-    plain = _remote(error)
-    return RemoteError(plain.type_name, plain.message, plain.traceback)
+    """An error in plain form: the name of its type, its message, its traceback and its notes, all capped in length."""
+    return _restored(_remote(error))
+
+
+def add_notes(error: BaseException, notes: Iterable[str]) -> None:
+    """`add_note`, also for an error that does not let its attributes be set, as a frozen dataclass."""
+    if notes := [*notes]:
+        object.__setattr__(error, "__notes__", [*getattr(error, "__notes__", ()), *notes])
+
+
+def notes_of(error: BaseException) -> list[str]:
+    """The notes of an error, without what a `RemoteError` shows of its traceback."""
+    notes = [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
+    return notes[1:] if isinstance(error, RemoteError) and error.traceback else notes
 
 
 def recorded_summary(data: bytes | msgspec.Raw) -> RemoteError:
@@ -205,7 +231,47 @@ def _remote(error: BaseException) -> _Remote:
             message, trace = str(error), "".join(traceback.format_exception(error))
     except Exception:  # its __str__ is code of others
         message, trace = "(its text cannot be made)", ""
-    return _Remote(name, _capped(message, _MAX_MESSAGE), _capped(trace, _MAX_TRACEBACK))
+    return _Remote(
+        _capped(name, _MAX_TYPE_NAME), _capped(message, _MAX_MESSAGE), _capped(trace, _MAX_TRACEBACK), _notes_of(error)
+    )
+
+
+def _restored(record: _Remote) -> RemoteError:
+    error = RemoteError(record.type_name, record.message, record.traceback)
+    add_notes(error, record.notes)
+    return error
+
+
+def _notes_of(error: BaseException) -> list[str]:
+    try:
+        return _few(notes_of(error), _MAX_NOTES)
+    except Exception:  # `__notes__` may be anything
+        return []
+
+
+def _few(notes: list[str], limit: int) -> list[str]:
+    """The first notes, in at most `limit` bytes together."""
+    kept: list[str] = []
+    for note in notes:
+        kept.append(_capped(note, limit))
+        limit -= len(kept[-1].encode()) + _LEAST
+        if limit < _LEAST:
+            break
+    return kept
+
+
+def _cut(record: _Record, limit: int) -> _Record:
+    """A record whose texts have at most `limit` bytes each; a declared error in plain form."""
+    if isinstance(record, _Declared):
+        record = record.remote
+    if isinstance(record, _Remote):
+        name, message, trace = (_capped(text, limit) for text in (record.type_name, record.message, record.traceback))
+        return _Remote(name, message, trace, _few(record.notes, limit))
+    args = [
+        _cut(arg, limit) if isinstance(arg, _Record) else _capped(arg, limit) if isinstance(arg, str) else arg
+        for arg in record.args
+    ]
+    return _Framework(record.name, args, _few(record.notes, limit))
 
 
 def _capped(text: str, limit: int) -> str:
@@ -214,6 +280,8 @@ def _capped(text: str, limit: int) -> str:
     if len(data) <= limit:
         return data.decode()
     gap = "\n... (shortened) ...\n"
+    if limit < 3 * len(gap):
+        return data[:limit].decode(errors="ignore")
     half = (limit - len(gap)) // 2
     return data[:half].decode(errors="ignore") + gap + data[-half:].decode(errors="ignore")
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, ClassVar, Generic, Protocol, TypeAlias, overload
+from typing import Any, ClassVar, Generic, Never, Protocol, TypeAlias, get_args, get_origin, overload
 
 from typing_extensions import TypeVar
 
 from zart_redis import names, registry
-from zart_redis.codec import Parameters
+from zart_redis.codec import check_annotation
 from zart_redis.durations import Duration, to_ms
 from zart_redis.errors import InvalidInput
 from zart_redis.outcomes import Failure
-from zart_redis.registry import HandlerDefinition
+from zart_redis.parameters import Parameters
+from zart_redis.registry import HandlerDefinition, TaskVersions
 from zart_redis.retry import RetryConfig
+from zart_redis.type_info import may_fit, resolve_hints, type_name
+
+MAX_VERSION = 1_000_000_000
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -26,8 +30,7 @@ class DurableHandler(Generic[In, Out]):
 
     def __init__(self, definition: HandlerDefinition, fn: Callable[..., Coroutine[Any, Any, Out]]) -> None:
         self.definition = definition
-        self.fn = fn
-        """The plain function, for unit tests."""
+        self._fn = fn
         functools.update_wrapper(self, fn)
 
     @property
@@ -35,8 +38,20 @@ class DurableHandler(Generic[In, Out]):
         """What identifies the task, whatever the function is called."""
         return self.definition.name
 
+    @property
+    def fn(self) -> Callable[..., Coroutine[Any, Any, Out]]:
+        """The plain function, for unit tests."""
+        return self._fn
+
+    @fn.setter
+    def fn(self, value: Never) -> None:
+        raise AttributeError(
+            f"the function of task {self.name!r} cannot be replaced: workers run what was declared. To replace its "
+            "steps in a test, use Harness(..., steps={my_step: fake})"
+        )
+
     def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Out]:
-        return self.fn(*args, **kwargs)
+        return self._fn(*args, **kwargs)
 
     def __repr__(self) -> str:
         return f"<handler {self.name!r}>"
@@ -62,6 +77,8 @@ def zart_durable(
     retry: RetryConfig | str | None = None,
     queue: str = "default",
     retention: Duration | None = None,
+    version: int = 1,
+    compatible_from: int = 1,
 ) -> HandlerDecorator: ...
 def zart_durable(
     name: Callable[..., Any] | str | None = None,
@@ -71,6 +88,8 @@ def zart_durable(
     retry: RetryConfig | str | None = None,
     queue: str = "default",
     retention: Duration | None = None,
+    version: int = 1,
+    compatible_from: int = 1,
 ) -> Any:
     """Declare a durable handler: `async def handler(data) -> Out` or `async def handler() -> Out`.
 
@@ -82,6 +101,10 @@ def zart_durable(
         retry: attempts of the whole body; recorded successes stay, failed steps run again.
         queue: where it is queued unless its starter says otherwise.
         retention: how long it can be looked at when it has finished; the worker's setting by default.
+        version: a whole number, raised by a change that runs in flight cannot follow. A run keeps the version of the
+            handler that first claimed it, see `context().version`.
+        compatible_from: the lowest version whose runs this handler can run. Other runs are left to other workers, or
+            to another declaration of the same name.
 
     Raises:
         InvalidInput: an argument cannot be used.
@@ -95,7 +118,7 @@ def zart_durable(
         parameters = Parameters(fn)
         takes = _input_parameter(fn, list(parameters.signature.parameters.values()))
         body = fn if takes else (lambda data: fn())
-        policies = (timeout, on_failure, retry, queue, retention)
+        policies = (timeout, on_failure, retry, queue, retention, version, compatible_from)
         definition = _define(name or fn.__name__, fn, body, parameters, takes, *policies)
         registry.handlers.add(definition)
         return DurableHandler(definition, fn)
@@ -123,7 +146,16 @@ def _define(
     retry: RetryConfig | str | None,
     queue: str,
     retention: Duration | None,
+    version: int,
+    compatible_from: int,
 ) -> HandlerDefinition:
+    run: Any = origin.__dict__.get("run", origin) if isinstance(origin, type) else origin
+    hints = resolve_hints(run)
+    check_annotation(hints.get("return"), f"the output of task {name!r}")
+    check_annotation(hints.get(takes) if takes else None, f"the input of task {name!r}")
+    _check_versions(name, version, compatible_from)
+    if on_failure is not None:
+        _check_on_failure(name, origin, on_failure)
     return HandlerDefinition(
         names.check_name(name, "the name of a task"),
         origin,
@@ -135,7 +167,37 @@ def _define(
         names.check_name(queue, "the name of a queue"),
         None if retention is None else to_ms(retention, what="retention"),
         on_failure,
+        version,
+        compatible_from,
     )
+
+
+def _check_versions(name: str, version: int, compatible_from: int) -> None:
+    for what, value in (("version", version), ("compatible_from", compatible_from)):
+        if type(value) is not int or not 1 <= value <= MAX_VERSION:
+            raise InvalidInput(f"the {what} of task {name!r} is a whole number from 1 to {MAX_VERSION}, not {value!r}")
+    if compatible_from > version:
+        raise InvalidInput(
+            f"task {name!r} has version {version}, and cannot be compatible from version {compatible_from} on"
+        )
+
+
+def _check_on_failure(name: str, origin: Callable[..., Any], on_failure: Callable[..., Any]) -> None:
+    """Its value becomes the output: raises InvalidInput if the annotations show that it cannot."""
+    if not callable(on_failure):
+        raise InvalidInput(
+            f"the on_failure of task {name!r} is an async def on_failure(data, failure), not {on_failure!r:.100}"
+        )
+    cls: Any = origin if isinstance(origin, type) else None
+    output = resolve_hints(cls.run if cls else origin).get("return", Any)
+    value = resolve_hints(cls.on_failure if cls else on_failure).get("return", Any)
+    if not registry.is_async(on_failure) and get_origin(value) in (Awaitable, Coroutine):
+        value = get_args(value)[-1]
+    if not may_fit(value, output):
+        raise InvalidInput(
+            f"the on_failure of task {name!r} returns {type_name(value)} as the output, where the handler returns "
+            f"{type_name(output)}"
+        )
 
 
 class DurableExecution(Generic[In, Out]):
@@ -155,6 +217,8 @@ class DurableExecution(Generic[In, Out]):
     retry: ClassVar[RetryConfig | str | None] = None
     queue: ClassVar[str] = "default"
     retention: ClassVar[Duration | None] = None
+    version: ClassVar[int] = 1
+    compatible_from: ClassVar[int] = 1
     definition: ClassVar[HandlerDefinition]
 
     async def run(self, data: In) -> Out:
@@ -181,7 +245,7 @@ def _class_definition(cls: type[DurableExecution[Any, Any]]) -> HandlerDefinitio
     if takes is None:
         raise InvalidInput(f"{cls.__qualname__}.run takes the input: write it as run(self, data)")
     failing = on_failure if hasattr(cls, "on_failure") else None
-    policies = (cls.timeout, failing, cls.retry, cls.queue, cls.retention)
+    policies = (cls.timeout, failing, cls.retry, cls.queue, cls.retention, cls.version, cls.compatible_from)
     return _define(cls.name, cls, body, Parameters(cls.run), takes, *policies)
 
 
@@ -189,20 +253,22 @@ Handler: TypeAlias = DurableHandler[In, Out] | type[DurableExecution[In, Out]]
 """What a worker runs and a scheduler starts, in either form."""
 
 
-def definitions(handlers: Iterable[Handler[Any, Any] | str]) -> dict[str, HandlerDefinition]:
-    """The definitions of these handlers by name; a text names one that has been declared.
+def definitions(handlers: Iterable[Handler[Any, Any] | str]) -> dict[str, TaskVersions]:
+    """The definitions of these handlers by name; a text names all that have been declared under it.
 
     Raises:
         UnknownTask: no handler of this name has been declared.
-        InvalidInput: something else is among them, or two have one name.
+        InvalidInput: something else is among them, or two of one name run the same version.
     """
-    found: dict[str, HandlerDefinition] = {}
+    found: dict[str, list[HandlerDefinition]] = {}
     for handler in handlers:
-        definition = registry.handler_named(handler) if isinstance(handler, str) else definition_of(handler)
-        if definition.name in found:
-            raise InvalidInput(f"two of the handlers are named {definition.name!r}")
-        found[definition.name] = definition
-    return found
+        if isinstance(handler, str):
+            registry.handler_named(handler)
+            found.setdefault(handler, []).extend(registry.handlers.versions_of(handler).handlers)
+        else:
+            definition = definition_of(handler)
+            found.setdefault(definition.name, []).append(definition)
+    return {name: TaskVersions(declared) for name, declared in found.items()}
 
 
 def definition_of(handler: Handler[Any, Any]) -> HandlerDefinition:

@@ -5,6 +5,7 @@ Nothing here talks to Redis or runs user code.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,15 +14,16 @@ from typing import Any
 
 from zart_redis import names
 from zart_redis.errors import RemoteError
+from zart_redis.layout import LAYOUT
 
 
 class ExecutionStatus(StrEnum):
-    """Where an execution stands. The last three are final until a new run is begun."""
+    """The state of an execution. The last three are final until a new run begins."""
 
     SCHEDULED = "scheduled"
     """Not begun: queued, delayed, or no worker knows its task."""
     RUNNING = "running"
-    """Queued to go on, or held by a worker."""
+    """Held by a worker, or queued to resume."""
     WAITING = "waiting"
     """Parked: for a sleep, an event, scheduled steps, or the delay before a retry."""
     COMPLETED = "completed"
@@ -34,19 +36,57 @@ class ExecutionStatus(StrEnum):
 
 
 class EventDelivery(StrEnum):
-    """What became of an offered event."""
+    """The outcome of offering an event."""
 
     DELIVERED = "delivered"
-    """The execution waited for it and goes on."""
+    """The execution was waiting for it and resumes."""
     BUFFERED = "buffered"
     """Kept until the execution waits for it."""
     DUPLICATE = "duplicate"
-    """One of this name came before, and stands."""
+    """An event of this name was delivered before; the first one counts."""
+
+
+class WaitKind(StrEnum):
+    """What a parked execution can wait for."""
+
+    HELD = "held"
+    """Other code: that of the last worker could not continue it. The wait is named by the reason."""
+
+    SLEEP = "sleep"
+    EVENT = "event"
+    TIMER = "timer"
+    """A timer of asyncio."""
+    RETRY = "retry"
+    """The next attempt of a step, or of the body if the wait has no name."""
+    DELAY = "delay"
+    """The start of an execution that was started with a delay."""
+    TASK = "task"
+    """A worker that knows the task."""
+    VERSION = "version"
+    """A worker for the version of the task that the run is bound to; named "<version> of task <task>"."""
+    STEP = "step"
+    """A scheduled step that the body waits for."""
+    UNAWAITED_STEPS = "unawaited steps"
+    """The body has returned, but scheduled steps that it did not wait for have not finished."""
+    PAUSE = "pause"
+    """The removal of a pause rule; the wait is named by the rule's id."""
+    UNKNOWN = "unknown"
+    """A kind of wait that this version does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitDetail:
+    """One thing that an execution waits for."""
+
+    kind: WaitKind
+    name: str = ""
+    due_at: datetime | None = None
+    """When it ends by itself: a sleep or a delay ends, an event times out, the next attempt begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutionRecord:
-    """An execution as it stood when it was read. Times are aware datetimes in UTC."""
+    """The state of an execution when it was read. Times are aware datetimes in UTC."""
 
     execution_id: str
     task_name: str
@@ -60,8 +100,12 @@ class ExecutionRecord:
     started_at: datetime | None
     finished_at: datetime | None
     waiting_for: tuple[str, ...] = ()
-    """What a parked execution waits for, as "sleep settle", "event shipped", "step report-3"."""
+    """What a parked execution waits for, in words: "sleep settle", "event shipped", "step report-3"."""
     queue: str = "default"
+    waits: tuple[WaitDetail, ...] = ()
+    """The same, with due times."""
+    version: int | None = None
+    """The version of the handler that the run is bound to; None before it has begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,26 +115,37 @@ class ExecutionInfo:
     execution_id: str
     task_name: str
     current_attempt: int
-    """Counted from 1. In a step it is the step's attempt, else the execution's."""
+    """Counted from 0. In a step it is the step's attempt, else the execution's."""
     max_retries: int
     idempotency_key: str
     """The same in every attempt, on whatever worker: hand it to outside services so that they act once."""
     step: str | None = None
+    run: int = 1
+    """Counted from 1, for each id."""
+    version: int = 1
+    """The version of the handler that the run is bound to: that of the handler that first claimed it."""
     _load: Callable[[], Any] = field(default=lambda: None, repr=False, compare=False)
+    _replaying: Callable[[], bool] = field(default=lambda: False, repr=False, compare=False)
 
     @property
     def data(self) -> Any:
         """The execution's input."""
         return self._load()
 
+    @property
+    def is_replaying(self) -> bool:
+        """Whether the body is doing again what it did before it was parked, or before its worker died. Always False in
+        a step. For logging and the like: a body must do the same whether it replays or not."""
+        return self._replaying()
+
     def is_retry(self) -> bool:
         """Whether an earlier attempt has failed."""
-        return self.current_attempt > 1
+        return self.current_attempt > 0
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """A worker as its last heartbeat told of it."""
+    """A worker, as of its last heartbeat."""
 
     worker_id: str
     host: str
@@ -102,6 +157,8 @@ class WorkerInfo:
     """Some of what it runs: ids of executions, and of scheduled steps "<execution id> <step>"."""
     running_count: int
     heartbeat_age_ms: int = 0
+    layout: str = LAYOUT
+    """The version of the stored layout that it works with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +181,54 @@ class PauseRule:
         )
 
 
+Clock = Callable[[], int | None]
+"""The time in ms that a test harness supplies, or None for Redis's own clock."""
+
+
+def server_clock() -> None:
+    """The clock of production: scripts read the time from Redis."""
+
+
 class Fenced(Exception):
     """A transition was refused: another claim, a cancel or a deadline has moved the work on. Drop it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """The death of a worker, or the lapse of its lease, as it is held against a body or a step."""
+
+    what: str
+    worker: str
+    pid: int = 0
+    host: str = ""
+    at: int = 0
+    counts: bool = False
+
+    def __str__(self) -> str:
+        where = f" on {self.host}" if self.host else ""
+        return f"{self.what} (pid {self.pid}{where})" if self.pid else self.what
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """The deaths of workers that held a body or a step, without progress in between."""
+
+    suspect: bool = False
+    """Only a quarantine process may run it."""
+    counted: int = 0
+    """How many deaths count against it."""
+    convicted: bool = False
+    """It is failed instead of run."""
+    ran: int = 0
+    """The longest time in ms that it had run when its worker died."""
+    deaths: tuple[Death, ...] = ()
+    """The newest of them, in order."""
+
+    def __str__(self) -> str:
+        """The deaths in words, equal ones once."""
+        shown = [death for death in self.deaths if death.counts] or self.deaths
+        words = Counter(str(death) for death in shown)
+        return ", ".join(word if number == 1 else f"{word} {number} times" for word, number in words.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +241,37 @@ class BodyClaim:
     fence: str
     scope: str
     task: str
+    version: int
+    """The version of the handler that the run is bound to."""
     attempt: int
     input: bytes
     created: int
-    doom: str
-    """Why it must fail before it runs: "deadline", "crashes" or ""."""
+    fail_reason: str
+    """A `layout.FailReason` if the body must be failed instead of run, else ""."""
     failure: bytes
+    has_begun: bool
+    """Whether other code has decoded the input: an earlier pass of the run, or the run that it continues."""
+    holds: int
+    """How often in a row the body has been held."""
+    held_since: int | None
     records: dict[str, bytes]
     events: dict[str, bytes]
-    children: set[str]
-    has_deadline: bool
+    steps: set[str]
+    """Names of scheduled steps that have not ended."""
+    deadline: int | None
+    waits: dict[tuple[str, str], int | None]
+    """What the store ends for the body, by kind and name, and when it is due."""
+    completions: int
+    """The number of the newest completion."""
+    clock_base: int
+    """The time of the body's clock at its beginning, in ms."""
+    parked_at: int | None
+    """The number of the newest completion when the body was last parked."""
+    kept_at: str
+    """The fence at which this worker parked the body, if nobody has held it since; then there are only news."""
+    news: list[tuple[str, str, bytes]]
+    """What has completed since then: letter of `layout.News`, name, record."""
+    blame: Blame
     now: int
 
 
@@ -161,14 +285,28 @@ class StepClaim:
     fence: str
     scope: str
     task: str
+    version: int
     attempt: int
     input: bytes
     name: str
     failed_attempts: int
     deadline: int | None
     spec: bytes
-    crashes: int
+    holds: int
+    """How often in a row the step has been held."""
+    blame: Blame
     now: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unserved:
+    """Work that this worker cannot run, in place of a claim: it waits for a worker that can."""
+
+    execution_id: str
+    task: str
+    version: int | None
+    """None if the task is unknown, and the run is bound to no version yet."""
+    has_begun: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +324,11 @@ def idempotency_key(namespace: str, execution_id: str, scope: str) -> str:
     """The key of a body; a step's is this, a colon and its name. A scope is a run, and "f" behind it in its on_failure
     body: a step there is another one than that of the same name in the body."""
     return f"{namespace}:{execution_id}:{scope}"
+
+
+def run_of(scope: str) -> int:
+    """The number of the run that a scope belongs to."""
+    return int(scope.rstrip("f"))
 
 
 def from_ms(ms: int) -> datetime:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from string import Formatter
@@ -11,20 +11,25 @@ from typing import Any
 from zlib import crc32
 
 from zart_redis.errors import InvalidInput
+from zart_redis.printable import has_controls, printable
 
 MAX_NAME_BYTES = 512
+
+_HIDDEN = re.compile(r"^__|[.\[]\s*_")
 
 
 def check_name(value: object, what: str) -> str:
     """Return `value` if it can serve as a name or an id; `what` says which one it is.
 
     Raises:
-        InvalidInput: it is not text, is empty, or is longer than 512 bytes as UTF-8.
+        InvalidInput: it is not text, is empty, holds control characters, or is longer than 512 bytes as UTF-8.
     """
     if not isinstance(value, str):
         raise InvalidInput(f"{what} must be text, not {type(value).__name__}")
     if not value:
         raise InvalidInput(f"{what} must not be empty")
+    if has_controls(value):
+        raise InvalidInput(f"{what} must not hold control characters, as {printable(value)!s:.100} does")
     try:
         size = len(value) if value.isascii() else len(value.encode())
     except UnicodeEncodeError:
@@ -44,7 +49,7 @@ def check_optional(value: object, what: str) -> None:
 class Template:
     """A name with placeholders, as "report-{index}"."""
 
-    mark: int
+    fingerprint: int
     """Two bytes that tell templates apart, as far as two bytes can."""
     _pattern: re.Pattern[str]
 
@@ -65,22 +70,34 @@ class Template:
         return self._pattern.fullmatch(name) is not None
 
 
-def placeholders(template: str, allowed: Collection[str], what: str) -> frozenset[str]:
+def placeholders(template: str, what: str, allowed: Collection[str] | None = None) -> frozenset[str]:
     """The parameters that `template` names, as "index" in "report-{index}".
 
     Raises:
-        InvalidInput: a placeholder is malformed or names none of `allowed`.
+        InvalidInput: a placeholder is malformed, reaches for a name with an underscore in front, or names none of
+            `allowed`.
     """
     try:
-        fields = [field for _, field, _, _ in Formatter().parse(template) if field is not None]
+        fields = list(_fields(template))
     except ValueError as error:
         raise InvalidInput(f"{what} {template!r} is malformed: {error}") from None
+    for field in fields:
+        if _HIDDEN.search(field):
+            raise InvalidInput(f"{what} {template!r}: the placeholder {field!r} reaches for what is not public")
     roots = frozenset(field.split(".")[0].split("[")[0] for field in fields)
-    unknown = sorted(roots - set(allowed))
+    unknown = [] if allowed is None else sorted(roots - set(allowed))
     if unknown:
-        known = ", ".join(sorted(allowed)) or "none"
+        known = ", ".join(sorted(allowed or ())) or "none"
         raise InvalidInput(f"{what} {template!r} has the unknown placeholder {unknown[0]!r} (known: {known})")
     return roots
+
+
+def _fields(template: str) -> Iterator[str]:
+    """The fields of a template; a format may hold more of them."""
+    for _, field, format, _ in Formatter().parse(template):
+        if field is not None:
+            yield field
+            yield from _fields(format or "")
 
 
 def render(template: str, values: Mapping[str, Any], what: str) -> str:

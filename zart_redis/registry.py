@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+import itertools
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
 
 from zart_redis import names
-from zart_redis.codec import Codec, Parameters, codec_for
+from zart_redis.codec import Codec, check_size, codec_for
 from zart_redis.error_codec import ErrorCodec
-from zart_redis.errors import UnknownTask
+from zart_redis.errors import InvalidInput, UnknownTask
 from zart_redis.outcomes import E_co, Failure, T_co
+from zart_redis.parameters import Parameters
 from zart_redis.retry import RetryConfig
 
 TimeoutScope = Literal["global", "per_attempt"]
 Origin: TypeAlias = str | int | None
-"""The declared name behind the name of a call: None if they are one, the mark of the template that can have made it, or
-the declared name itself. Marks are short, so that the records of small results stay so."""
+"""Identifies the declared step behind the name of a call: None if they are equal, the fingerprint of a template, or the
+declared name. Fingerprints have 16 bits, so that the records of small results stay compact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +48,14 @@ class StepDefinition:
     """The name, if it has placeholders."""
 
     def origin(self, name: str) -> Origin:
-        """What a record under this name says of the step that made it."""
+        """The origin that a record under this name stores."""
         if self.template is not None and self.template.can_make(name):
-            return self.template.mark
+            return self.template.fingerprint
         return None if name == self.name else self.name
 
     @property
-    def place(self) -> str:
-        return place_of(self.fn)
+    def import_path(self) -> str:
+        return import_path_of(self.fn)
 
     @property
     def returns(self) -> Codec[Any]:
@@ -73,9 +75,11 @@ def define_step(
     timeout_scope: TimeoutScope = "global",
     raises: tuple[type[BaseException], ...] = (),
     is_adhoc: bool = False,
+    result_type: Any = None,
 ) -> StepDefinition:
     """A definition from its parts; an ad-hoc step travels as a call of this."""
-    parameters, errors, template = Parameters(fn), ErrorCodec(raises), names.Template.of(name)
+    parameters, errors = Parameters(fn, result_type), ErrorCodec(raises)
+    template = None if is_adhoc else names.Template.of(name)
     return StepDefinition(
         name, fn, is_async(fn), parameters, raises, errors, retry, timeout_ms, timeout_scope, is_adhoc, template
     )
@@ -122,18 +126,64 @@ class HandlerDefinition:
     queue: str
     retention_ms: int | None
     on_failure: Callable[[Any, Failure], Awaitable[Any]] | None
+    version: int = 1
+    """The version that a run is bound to when this handler is the first to claim it."""
+    compatible_from: int = 1
+    """The lowest version whose runs this handler can run."""
 
     @functools.cached_property
     def input(self) -> Codec[Any]:
         return self.parameters.codec(self.input_parameter) if self.input_parameter else codec_for(Any)
 
+    def encode_input(self, data: Any, max_payload: int, what: str) -> bytes:
+        """Input in the form in which it is stored.
+
+        Raises:
+            InvalidInput: the handler takes none.
+            SerializationError: it is not what the handler takes, or cannot be encoded.
+            PayloadTooLarge: it is larger than `max_payload`.
+        """
+        if self.input_parameter is None and data is not None:
+            raise InvalidInput(f"{what} must be None: its handler takes none")
+        encoded = self.input.encode(data, what)
+        if self.input_parameter is not None:
+            self.input.decode(encoded, what)
+        return check_size(max_payload, encoded, what)
+
     @property
-    def place(self) -> str:
-        return place_of(self.origin)
+    def import_path(self) -> str:
+        return import_path_of(self.origin)
 
     @property
     def output(self) -> Codec[Any]:
         return self.parameters.returns
+
+
+class TaskVersions:
+    """The handlers of one task, side by side: each runs another range of versions."""
+
+    def __init__(self, handlers: Iterable[HandlerDefinition]) -> None:
+        """Raises InvalidInput if the ranges of two overlap."""
+        self.handlers = sorted(handlers, key=lambda handler: handler.version)
+        for lower, higher in itertools.pairwise(self.handlers):
+            if higher.compatible_from <= lower.version:
+                raise InvalidInput(
+                    f"two of the handlers are named {lower.name!r} and both run version {lower.version}: "
+                    f"{lower.import_path} has version {lower.version}, and {higher.import_path} has version "
+                    f"{higher.version} and runs those from {higher.compatible_from}; see compatible_from"
+                )
+
+    @property
+    def newest(self) -> HandlerDefinition:
+        return self.handlers[-1]
+
+    def find(self, version: int) -> HandlerDefinition | None:
+        """The handler that runs a version."""
+        return next((one for one in self.handlers if one.compatible_from <= version <= one.version), None)
+
+    @property
+    def ranges(self) -> list[tuple[int, int]]:
+        return [(handler.compatible_from, handler.version) for handler in self.handlers]
 
 
 D = TypeVar("D", StepDefinition, HandlerDefinition)
@@ -145,46 +195,103 @@ class Declared(Generic[D]):
     notebook's cell can be run again; that two importable modules claim one is a fault, see `clashes`."""
 
     by_name: dict[str, D] = field(default_factory=dict)
-    _by_place: dict[str, dict[str, D]] = field(default_factory=dict)
+    _by_import_path: dict[str, dict[str, D]] = field(default_factory=dict)
 
     def add(self, definition: D) -> None:
         self.by_name[definition.name] = definition
-        self._by_place.setdefault(definition.name, {})[definition.place] = definition
+        self._by_import_path.setdefault(definition.name, {})[definition.import_path] = definition
 
-    def get(self, name: str, place: str = "") -> D | None:
-        """The definition of a name: the one of this place (see `place_of`), if there are several, else the newest."""
-        return self._by_place.get(name, {}).get(place) or self.by_name.get(name)
+    def get(self, name: str, import_path: str = "") -> D | None:
+        """The definition of a name: the one with this import path if there are several, otherwise the newest."""
+        return self._by_import_path.get(name, {}).get(import_path) or self.by_name.get(name)
 
-    def only(self, name: str) -> D | None:
-        """The definition of a name that has been declared in one place alone: elsewhere it may mean another."""
-        return self.by_name[name] if len(self._by_place.get(name, ())) == 1 else None
+    def get_unambiguous(self, name: str) -> D | None:
+        """The definition of a name that only one function or class has declared."""
+        return self.by_name[name] if len(self._by_import_path.get(name, ())) == 1 else None
 
     def clashes(self) -> list[str]:
         """In words, the names that more than one importable function or class has declared."""
         found = []
-        for name, places in self._by_place.items():
-            importable = [place for place in places if "<" not in place and not place.startswith("__main__.")]
+        for name, paths in self._by_import_path.items():
+            importable = list(filter(_is_importable, paths))
             if len(importable) > 1:
                 found.append(f"{name!r} ({', '.join(importable)})")
         return found
 
 
-def place_of(origin: Callable[..., Any]) -> str:
-    """Where a function or class was defined; of a callable object, such as a partial, where its class was."""
+def _is_importable(path: str) -> bool:
+    return "<" not in path and not path.startswith("__main__.")
+
+
+def import_path_of(origin: Callable[..., Any]) -> str:
+    """The import path of a function or class; for other callables, such as a partial, that of their class."""
     named = origin if hasattr(origin, "__qualname__") else type(origin)
     return f"{named.__module__}.{named.__qualname__}"
 
 
 def declared_name(name: str, origin: Origin) -> str | None:
-    """The declared name of the step that recorded a name; None if no template of this mark is known here."""
+    """The declared name of the step that recorded a name; None if no known template has this fingerprint."""
     if not isinstance(origin, int):
         return origin or name
-    marked = (step for step in steps.by_name.values() if step.template and step.template.mark == origin)
-    return next((step.name for step in marked if step.origin(name) == origin), None)
+    candidates = (step for step in steps.by_name.values() if step.template and step.template.fingerprint == origin)
+    return next((step.name for step in candidates if step.origin(name) == origin), None)
+
+
+@dataclass(slots=True)
+class DeclaredHandlers(Declared[HandlerDefinition]):
+    """The handlers by name and version. `by_name` has the newest declaration of each name, whatever its version.
+
+    A declaration replaces those of its name that have the same version, or that the same function or class has made for
+    versions that it runs too.
+    """
+
+    _versions: dict[str, dict[int, HandlerDefinition]] = field(default_factory=dict)
+    declarations: int = 0
+    """How many there have been."""
+    listeners: list[Callable[[], object]] = field(default_factory=list)
+    """Called after each declaration, in its thread."""
+
+    def add(self, definition: HandlerDefinition) -> None:
+        self.declarations += 1
+        Declared.add(self, definition)
+        versions = self._versions.setdefault(definition.name, {})
+        for version, other in list(versions.items()):
+            overlaps = definition.compatible_from <= version and other.compatible_from <= definition.version
+            if overlaps and other.import_path == definition.import_path:
+                del versions[version]
+        versions[definition.version] = definition
+        for listen in list(self.listeners):
+            listen()
+
+    def versions(self) -> dict[str, TaskVersions]:
+        """Raises InvalidInput if two declarations of a name run the same version."""
+        return {name: self.versions_of(name) for name in self.by_name}
+
+    def versions_of(self, name: str) -> TaskVersions:
+        return TaskVersions(self._versions[name].values())
+
+    def get_unambiguous(self, name: str) -> HandlerDefinition | None:
+        """The handler of the highest version of a name, if no other function or class has declared that version."""
+        versions = self._versions.get(name)
+        if not versions or name not in self.by_name:
+            return None
+        newest = versions[max(versions)]
+        paths = self._by_import_path[name].values()
+        return newest if sum(one.version == newest.version for one in paths) == 1 else None
+
+    def clashes(self) -> list[str]:
+        found = []
+        for name, paths in self._by_import_path.items():
+            by_version: dict[int, list[str]] = {}
+            for path, definition in paths.items():
+                if _is_importable(path):
+                    by_version.setdefault(definition.version, []).append(path)
+            found += [f"{name!r} ({', '.join(both)})" for both in by_version.values() if len(both) > 1]
+        return found
 
 
 steps: Declared[StepDefinition] = Declared()
-handlers: Declared[HandlerDefinition] = Declared()
+handlers = DeclaredHandlers()
 
 
 def handler_named(name: str) -> HandlerDefinition:

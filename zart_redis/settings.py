@@ -12,22 +12,16 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
+from zart_redis import redis_url
 from zart_redis.durations import to_ms
 from zart_redis.errors import ConfigurationError
-
-__all__ = ["REDIS_SCHEMES", "Settings", "redacted_url"]
+from zart_redis.names import check_name
+from zart_redis.urls import REDIS_SCHEMES, redacted_url
 
 MAX_NAMESPACE = 128  # bytes: it begins every key
 MAX_PARTITIONS = 16_384  # a cluster has no more hash slots
-REDIS_SCHEMES = ("redis://", "rediss://", "unix://", "redis+cluster://", "rediss+cluster://")
 
 Parse = Callable[[Any], Any]
-
-
-def redacted_url(url: str) -> str:
-    """The URL without its passwords, for logs, errors and reprs."""
-    url = re.sub(r"(?i)([?&](?:ssl_)?password=)[^&]*", r"\1***", url)
-    return re.sub(r"://([^:/?@]*):.*@", r"://\1:***@", url)  # up to the last @: one may stand in the password
 
 
 def _setting(
@@ -55,9 +49,11 @@ def _text(value: Any) -> str:
 
 
 def _redis_url(value: Any) -> str:
-    if not _text(value).startswith(REDIS_SCHEMES):
+    url = _text(value)
+    if not url.lower().startswith(REDIS_SCHEMES):
         raise ValueError
-    return _text(value)
+    redis_url.read(url)
+    return url
 
 
 def _namespace(value: Any) -> str:
@@ -138,6 +134,10 @@ def _names(value: Any) -> tuple[str, ...]:
     return names
 
 
+def _queues(value: Any) -> tuple[str, ...]:
+    return tuple(check_name(name, "the name of a queue") for name in _names(value))
+
+
 def _secrets(value: Any) -> tuple[str, ...]:
     return () if value in ("", [], ()) else _names(value)
 
@@ -181,19 +181,28 @@ class Settings:
     lease: int = _setting(4_000, _duration(100), f"{_A_DURATION}, at least 100ms")
     """How long a worker that has gone silent keeps its work."""
 
+    stall: int = _setting(600_000, _duration(1_000), f"{_A_DURATION}, at least 1s")
+    """How long a process of a pool may give no sign of life, because code of a step lets nothing else run, before the
+    pool kills it."""
+
     retention: int = _setting(7 * 24 * 3_600_000, _duration(1), f"{_A_DURATION}, more than zero")
     """How long a finished execution can be looked at."""
 
     max_deliveries: int = _setting(5, _whole(1), "a whole number, at least 1")
-    """How many workers a body may take down with it before it is failed."""
+    """How many workers a body or a step may take down before it is failed; see the README on what counts."""
 
     concurrency: int = _setting(100, _whole(1), "a whole number, at least 1")
     """Bodies and steps that one process runs at a time."""
 
+    warm: int = _setting(200, _whole(0), "a whole number")
+    """Parked bodies that a worker process keeps in memory, so that they need no replay when it claims them next."""
+
     grace: int = _setting(30_000, _duration(0), _A_DURATION)
     """How long running steps may take to end when the worker is told to stop."""
 
-    queues: tuple[str, ...] = _setting(("default",), _names, "one or more names, separated by commas or in a list")
+    queues: tuple[str, ...] = _setting(
+        ("default",), _queues, "one or more names without control characters, separated by commas or in a list"
+    )
     app: str | None = _setting(None, _text, "the name of a module or package")
     """The module that defines the handlers."""
 
@@ -231,10 +240,18 @@ class Settings:
                 continue
             try:
                 values[name] = how["parse"](given)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"{origin}: {error}") from None
             except (ValueError, TypeError):
                 shown = how["show"](given)
                 raise ConfigurationError(f"{origin}: {shown} is not {how['accepts']}") from None
         return cls(**values)
+
+    @property
+    def hidden(self) -> frozenset[str]:
+        """The texts that no log may show: the secrets, and the passwords of the Redis URL."""
+        url = None if self.redis_url is None else redis_url.read(self.redis_url)
+        return frozenset(self.secrets) | (frozenset() if url is None else url.passwords)
 
     def __repr__(self) -> str:
         shown = (f"{each.name}={each.metadata['show'](getattr(self, each.name))}" for each in fields(self))

@@ -1,19 +1,24 @@
-"""Declaring steps: the decorator `zart_step`, and the class form `ZartStep` that it is sugar for."""
+"""Declaring steps: the decorator `zart_step`, the class form `ZartStep` that it is sugar for, and closures as steps."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine, Generator
-from typing import Any, ClassVar, Generic, ParamSpec, Protocol, overload
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from dataclasses import replace
+from typing import Any, ClassVar, Generic, Never, NoReturn, ParamSpec, Protocol, TypeAlias, overload
 
 from typing_extensions import TypeVar
 
 from zart_redis import api, names, registry
-from zart_redis.codec import resolve_hints
+from zart_redis.calls import STEP_CALLS, StepCall, UnusedCall, place, renamed
+from zart_redis.codec import check_annotation
 from zart_redis.durations import Duration, to_ms
+from zart_redis.engine.scope import current
 from zart_redis.errors import InvalidInput, RemoteError
 from zart_redis.registry import Call, StepDefinition, TimeoutScope, call_of, define_step
 from zart_redis.retry import RetryConfig
+from zart_redis.type_info import resolve_hints
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -21,38 +26,7 @@ R = TypeVar("R")
 E = TypeVar("E", bound=Exception, default=RemoteError)
 D = TypeVar("D", bound=Exception)
 
-
-class StepCall(Generic[T, E]):
-    """A step with its arguments. It does nothing until it is awaited, passed to a free function or scheduled."""
-
-    __slots__ = ("_call",)
-
-    def __init__(self, call: Call[T, E]) -> None:
-        self._call = call
-
-    @property
-    def name(self) -> str:
-        """The key under which the execution records this call."""
-        return self._call.name
-
-    def named(self, name: str) -> StepCall[T, E]:
-        """The same call under a name of its own.
-
-        Raises:
-            InvalidInput: it is empty, longer than 512 bytes, or no text.
-        """
-        call = self._call
-        names.check_name(name, "the name of a step")
-        return StepCall(call_of(call.definition, name, call.args, call.kwargs))
-
-    def __zart_call__(self) -> Call[T, E]:
-        return self._call
-
-    def __await__(self) -> Generator[Any, None, T]:
-        return api.require(self).__await__()
-
-    def __repr__(self) -> str:
-        return f"<StepCall {self.name!r}>"
+ErrorTypes: TypeAlias = tuple[type[BaseException], ...]
 
 
 class StepFunction(Generic[P, T, R, E]):
@@ -60,8 +34,10 @@ class StepFunction(Generic[P, T, R, E]):
 
     def __init__(self, definition: StepDefinition, fn: Callable[P, R]) -> None:
         self.definition = definition
-        self.fn = fn
-        """The plain function, for unit tests."""
+        self._fn = fn
+        self._what = f"step {definition.name!r}"
+        self._fewest, self._most = definition.parameters.arity
+        self._is_template = "{" in definition.name or "}" in definition.name
         functools.update_wrapper(self, fn)
 
     @property
@@ -69,22 +45,45 @@ class StepFunction(Generic[P, T, R, E]):
         """The declared name: what identifies the step, whatever the function is called."""
         return self.definition.name
 
-    @functools.cached_property
-    def _is_template(self) -> bool:
-        return "{" in self.name or "}" in self.name
+    @property
+    def fn(self) -> Callable[P, R]:
+        """The plain function, for unit tests."""
+        return self._fn
+
+    @fn.setter
+    def fn(self, value: Never) -> None:
+        raise AttributeError(
+            f"the function of step {self.name!r} cannot be replaced: workers run what was declared. "
+            "To replace it in a test, use Harness(..., steps={my_step: fake})"
+        )
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> StepCall[T, E]:
         """Raises TypeError for arguments that the function does not take, InvalidInput for a name that they make
         empty or too long."""
         step = self.definition
-        what = f"step {step.name!r}"
+        for argument in args:
+            if type(argument) in STEP_CALLS:
+                self._refuse(argument)
+        if kwargs:
+            for argument in kwargs.values():
+                if type(argument) in STEP_CALLS:
+                    self._refuse(argument)
+        frame = sys._getframe(1)
+        made = frame.f_code, frame.f_lasti, current.get()
         if self._is_template:
-            name = names.render(step.name, step.parameters.named(args, kwargs, what), "the name of a step")
+            name = names.render(step.name, step.parameters.named(args, kwargs, self._what), "the name of a step")
             # What `origin` would find out, without looking.
-            origin = step.origin(name) if step.template is None else step.template.mark
-            return StepCall(Call(step, name, args, kwargs, origin))
-        step.parameters.check(args, kwargs, what)
-        return StepCall(Call(step, step.name, args, kwargs, None))
+            origin = step.origin(name) if step.template is None else step.template.fingerprint
+            return UnusedCall(Call(step, name, args, kwargs, origin), made)
+        if kwargs or not self._fewest <= len(args) <= self._most:
+            step.parameters.bind(args, kwargs, self._what)
+        return UnusedCall(Call(step, step.name, args, kwargs, None), made)
+
+    def _refuse(self, argument: Any) -> NoReturn:
+        argument.__zart_call__()
+        raise TypeError(
+            f"{self._what}: an argument is the call of step {argument.name!r}, not its value: did you forget await?"
+        )
 
     def __repr__(self) -> str:
         return f"<step {self.name!r}>"
@@ -110,6 +109,7 @@ def zart_step(
     retry: RetryConfig | str | None = None,
     timeout: Duration | None = None,
     timeout_scope: TimeoutScope = "global",
+    no_retry: ErrorTypes = (),
 ) -> StepDecorator[RemoteError]: ...
 @overload
 def zart_step(
@@ -119,6 +119,7 @@ def zart_step(
     timeout: Duration | None = None,
     timeout_scope: TimeoutScope = "global",
     raises: tuple[type[D], ...],
+    no_retry: ErrorTypes = (),
 ) -> StepDecorator[D | RemoteError]: ...
 def zart_step(
     name: Callable[..., Any] | str | None = None,
@@ -127,6 +128,7 @@ def zart_step(
     timeout: Duration | None = None,
     timeout_scope: TimeoutScope = "global",
     raises: tuple[type[Exception], ...] = (),
+    no_retry: ErrorTypes = (),
 ) -> Any:
     """Declare a step: an `async def`, or a plain `def`, which runs in a thread so that it never blocks the loop.
 
@@ -137,6 +139,7 @@ def zart_step(
         timeout: how long it may take: "30s", a number of seconds or a timedelta.
         timeout_scope: "global" for one deadline that all attempts share, "per_attempt" for a new one each time.
         raises: error types that come back as themselves; any other comes back as `RemoteError`.
+        no_retry: error types after which it is not tried again, in addition to those of `retry`.
 
     Raises:
         InvalidInput: an argument cannot be used.
@@ -151,8 +154,10 @@ def zart_step(
     def decorate(fn: Callable[..., Any]) -> StepFunction[..., Any, Any, Any]:
         if not callable(fn) or isinstance(fn, type):
             raise InvalidInput(f"zart_step takes a function, not {fn!r}; for a class derive from ZartStep")
-        definition = _define(str(name or getattr(fn, "__name__", "")), fn, retry, timeout, timeout_scope, raises)
-        names.placeholders(definition.name, definition.parameters.signature.parameters, "the name of a step")
+        own_name = str(name or getattr(fn, "__name__", ""))
+        definition = _define(own_name, fn, retry, timeout, timeout_scope, raises, no_retry=no_retry)
+        names.placeholders(definition.name, "the name of a step", definition.parameters.signature.parameters)
+        check_annotation(resolve_hints(fn).get("return"), f"the result of step {definition.name!r}")
         registry.steps.add(definition)
         return StepFunction(definition, fn)
 
@@ -168,20 +173,108 @@ def _define(
     timeout: Duration | None,
     timeout_scope: TimeoutScope,
     raises: tuple[type[Exception], ...],
+    is_adhoc: bool = False,
+    result_type: Any = None,
+    no_retry: ErrorTypes = (),
 ) -> StepDefinition:
     if timeout_scope not in ("global", "per_attempt"):
         raise InvalidInput(f'timeout_scope is "global" or "per_attempt", not {timeout_scope!r}')
     timeout_ms = None if timeout is None else to_ms(timeout, what="timeout")
     names.check_name(name, "the name of a step")
-    return define_step(name, fn, RetryConfig.parse(retry), timeout_ms, timeout_scope, tuple(raises))
+    policy = RetryConfig.parse(retry)
+    if no_retry:
+        policy = replace(policy, no_retry=(*policy.no_retry, *_error_types(no_retry, "no_retry")))
+    declared = _error_types(raises, "raises")
+    return define_step(name, fn, policy, timeout_ms, timeout_scope, declared, is_adhoc, result_type)
+
+
+def _error_types(given: Any, option: str) -> tuple[type[BaseException], ...]:
+    """Raises InvalidInput for a single type, or for what is no type of exception."""
+    if isinstance(given, type) and issubclass(given, BaseException):
+        raise InvalidInput(f"{option}= takes a tuple of exception types: write {option}=({given.__name__},)")
+    if not isinstance(given, list | tuple | set | frozenset):
+        raise InvalidInput(f"{option}= takes a tuple of exception types, as in (CardDeclined,), not {given!r:.100}")
+    return tuple(given)
+
+
+@overload
+def run(
+    name: str,
+    fn: Callable[[], Awaitable[T]],
+    *,
+    retry: RetryConfig | str | None = None,
+    timeout: Duration | None = None,
+    type: Any = None,
+) -> StepCall[T, RemoteError]: ...
+@overload
+def run(
+    name: str,
+    fn: Callable[[], T],
+    *,
+    retry: RetryConfig | str | None = None,
+    timeout: Duration | None = None,
+    type: Any = None,
+) -> StepCall[T, RemoteError]: ...
+@overload
+def run(
+    name: str,
+    fn: Callable[[], Awaitable[T]],
+    *,
+    retry: RetryConfig | str | None = None,
+    timeout: Duration | None = None,
+    raises: tuple[type[D], ...],
+    type: Any = None,
+) -> StepCall[T, D | RemoteError]: ...
+@overload
+def run(
+    name: str,
+    fn: Callable[[], T],
+    *,
+    retry: RetryConfig | str | None = None,
+    timeout: Duration | None = None,
+    raises: tuple[type[D], ...],
+    type: Any = None,
+) -> StepCall[T, D | RemoteError]: ...
+def run(
+    name: str,
+    fn: Callable[[], Any],
+    *,
+    retry: RetryConfig | str | None = None,
+    timeout: Duration | None = None,
+    raises: tuple[type[Exception], ...] = (),
+    type: Any = None,
+) -> StepCall[Any, Any]:
+    """A step that runs a closure, for code that is not worth a declaration of its own.
+
+    The closure takes no arguments. It may be async, or plain and return an awaitable; a plain one runs in a thread.
+    `zart.schedule` takes the call only where ZART_SECRET is set, since the closure has to travel to other workers.
+
+    Args:
+        name: the key under which the result is recorded.
+        retry, timeout, raises: as for `zart_step`.
+        type: the type as which the result is read back; by default the annotated return type of the closure.
+
+    Raises:
+        InvalidInput: an argument cannot be used.
+        TypeError: the closure takes arguments.
+
+    Example:
+        >>> rate = await zart.run("rate", lambda: client.rate("EUR"), retry="exponential(3, 1s)")
+    """
+    if not callable(fn):
+        raise InvalidInput(f"zart.run takes a function, as in zart.run({name!r}, lambda: fetch(url)), not {fn!r:.100}")
+    definition = _define(name, fn, retry, timeout, "global", raises, is_adhoc=True, result_type=type)
+    definition.parameters.check((), {}, f"step {name!r}")
+    return UnusedCall(call_of(definition, name), place())
 
 
 class ZartStep(Generic[T]):
     """A step as a class: its attributes are the arguments, `run` is the code.
 
-    `name` may hold placeholders of the attributes. The policies are class attributes, named as the arguments of
-    `zart_step`. A dataclass, attrs class or msgspec Struct is encoded by its fields when it is scheduled, any
-    other class by the attributes of the instance.
+    `name` may hold placeholders of the attributes. An instance with another `name` has that name as it stands; one
+    whose class has no `name` of its own is named as the class. The policies are class attributes, named as the
+    arguments of `zart_step`. A dataclass, attrs class or msgspec Struct is encoded by its fields when it is scheduled,
+    any other class by the attributes of the instance.
 
     Example:
         >>> @dataclass
@@ -197,6 +290,7 @@ class ZartStep(Generic[T]):
     timeout: ClassVar[Duration | None] = None
     timeout_scope: ClassVar[TimeoutScope] = "global"
     raises: ClassVar[tuple[type[Exception], ...]] = ()
+    no_retry: ClassVar[ErrorTypes] = ()
 
     def run(self) -> Coroutine[Any, Any, T] | T:
         """The step's code; override it as `async def run(self) -> T` or `def run(self) -> T`."""
@@ -211,11 +305,14 @@ class ZartStep(Generic[T]):
 
     def named(self, name: str) -> StepCall[T, RemoteError]:
         """This step under a name of its own."""
-        return StepCall(self.__zart_call__()).named(name)
+        return renamed(self.__zart_call__(), name, place())
 
     def __zart_call__(self) -> Call[T, RemoteError]:
-        template = getattr(self, "name", self._definition.name)
-        name = names.render(template, _Attributes(self), "the name of a step")
+        declared, own = getattr(type(self), "name", None), getattr(self, "name", None)
+        if isinstance(declared, str) and isinstance(own, str) and own != declared:  # data, and no template
+            name = names.check_name(own, "the name of a step")
+        else:
+            name = names.render(self._definition.name, _Attributes(self), "the name of a step")
         return call_of(self._definition, name, (self if _has_fields(type(self)) else vars(self),))
 
     def __await__(self) -> Generator[Any, None, T]:
@@ -261,7 +358,10 @@ def _class_definition(cls: type[ZartStep[Any]]) -> StepDefinition:
 
     call = run_async if registry.is_async(cls.run) else run_sync
     call.__module__, call.__qualname__ = cls.__module__, cls.__qualname__
-    definition = _define(_declared_name(cls), call, cls.retry, cls.timeout, cls.timeout_scope, cls.raises)
+    policies = (cls.retry, cls.timeout, cls.timeout_scope, cls.raises)
+    definition = _define(_declared_name(cls), call, *policies, no_retry=cls.no_retry)
+    names.placeholders(definition.name, "the name of a step")
+    check_annotation(_result_type(cls), f"the result of step {definition.name!r}")
     definition.parameters.describe(lambda: {"state": _state_type(cls), "return": _result_type(cls)})
     return definition
 
@@ -273,3 +373,16 @@ def _state_type(cls: type) -> Any:
 def _result_type(cls: type[ZartStep[Any]]) -> Any:
     hint = resolve_hints(cls.run).get("return", Any)
     return Any if isinstance(hint, TypeVar) else hint
+
+
+def definition_of(step: object) -> StepDefinition:
+    """The definition of a step, given the function or the class that declares it.
+
+    Raises:
+        InvalidInput: it declares no step.
+    """
+    name = "definition" if isinstance(step, StepFunction) else "_definition"
+    definition = getattr(step, name, None)
+    if not isinstance(definition, StepDefinition):
+        raise InvalidInput(f"{step!r} is no step: declare it with @zart_step")
+    return definition

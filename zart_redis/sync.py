@@ -253,6 +253,7 @@ class DurableScheduler(BlockingClient[scheduler.DurableScheduler], of=scheduler.
     wait_for = blocking(scheduler.DurableScheduler.wait_for)
     runs = blocking(scheduler.DurableScheduler.runs)
     detail = blocking(scheduler.DurableScheduler.detail)
+    history = blocking(scheduler.DurableScheduler.history)
     list_executions = blocking(scheduler.DurableScheduler.list_executions)
     workers = blocking(scheduler.DurableScheduler.workers)
     stats = blocking(scheduler.DurableScheduler.stats)

@@ -39,7 +39,7 @@ COLUMNS = {
 }
 """The figures that programs print, in the order of the table's columns. A queue has only the first ones."""
 MORE_IS_BETTER = {"per_second", "steps_per_second"}
-LONGEST_PEER = 600.0
+PEER_TIMEOUT = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def _run(scene: Scene, peer: Peer, python: Path, database: str | None) -> Figure
             env=environment,
             capture_output=True,
             text=True,
-            timeout=LONGEST_PEER,
+            timeout=PEER_TIMEOUT,
             check=False,
         )
     if ran.returncode:

@@ -5,6 +5,7 @@ from benchmarks.workloads import (
     fan_out,
     fsync,
     idle,
+    imports,
     lists,
     long,
     memory,
@@ -12,11 +13,28 @@ from benchmarks.workloads import (
     recovery,
     scale,
     sleepers,
+    tasks,
     throughput,
     wake,
 )
 
 WORKLOADS = {
     module.WORKLOAD.name: module.WORKLOAD
-    for module in (chain, throughput, no_op, fan_out, wake, sleepers, long, scale, fsync, idle, recovery, memory, lists)
+    for module in (
+        chain,
+        throughput,
+        no_op,
+        fan_out,
+        wake,
+        sleepers,
+        long,
+        tasks,
+        scale,
+        fsync,
+        idle,
+        recovery,
+        memory,
+        lists,
+        imports,
+    )
 }

@@ -22,7 +22,7 @@ FIGURES = (
     ratio("nobody told: last one / lease"),
     Figure("within a zart-worker pool: to the last one going on", "s", at_most=5),
 )
-LONGEST_RECOVERY = 60
+RECOVERY_TIMEOUT = 60
 
 
 class _Held:
@@ -64,7 +64,7 @@ class _Held:
         missing = {report_key(execution_id).encode(): execution_id for execution_id in ids}
         heard = []
         while missing:
-            report: tuple[bytes, bytes] | None = self._redis.blpop(sorted(missing), timeout=LONGEST_RECOVERY)  # type: ignore[assignment]
+            report: tuple[bytes, bytes] | None = self._redis.blpop(sorted(missing), timeout=RECOVERY_TIMEOUT)  # type: ignore[assignment]
             check(report is not None, "the work does not go on")
             assert report is not None
             self.runs_in[missing.pop(report[0])] = int(report[1])

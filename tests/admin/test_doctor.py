@@ -7,7 +7,8 @@ import pytest
 from redis.asyncio import Redis
 
 import zart_redis as zart
-from tests.fundamentals.helpers import SOON, a_worker, reaches, until
+from tests.support.waiting import SOON, reaches, until
+from tests.support.workers import running_worker
 from zart_redis import DurableScheduler, zart_durable, zart_step
 
 pytestmark = pytest.mark.anyio
@@ -45,12 +46,12 @@ def key(namespace: str) -> str:
     return f"{{{namespace}:0}}:"
 
 
-async def ailments(scheduler: DurableScheduler, *, repair: bool = False) -> set[tuple[str, str]]:
-    return {(f.ailment.value, f.subject.rpartition("}:")[2]) for f in await scheduler.doctor(repair=repair)}
+async def problems(scheduler: DurableScheduler, *, repair: bool = False) -> set[tuple[str, str]]:
+    return {(f.problem.value, f.subject.rpartition("}:")[2]) for f in await scheduler.doctor(repair=repair)}
 
 
 async def test_a_sound_namespace_has_no_findings(scheduler: DurableScheduler) -> None:
-    async with a_worker(scheduler):
+    async with running_worker(scheduler):
         await scheduler.start_for(branching, "asleep", False)
         await scheduler.start_for(branching, "retrying", True)
         await scheduler.start_for(eventful, "waiting")
@@ -74,43 +75,43 @@ async def test_a_sound_namespace_has_no_findings(scheduler: DurableScheduler) ->
 
 
 async def test_a_lost_wake_up_is_found_and_mended(scheduler: DurableScheduler, redis: Redis, key: str) -> None:
-    async with a_worker(scheduler):
+    async with running_worker(scheduler):
         await scheduler.start_for(eventful, "e")
         await reaches(scheduler, "e", "waiting", "event go")
     await redis.delete(f"{key}w:e")
-    assert await ailments(scheduler) == {("lost", "e")}
+    assert await problems(scheduler) == {("lost", "e")}
     await scheduler.doctor(repair=True)
     assert await scheduler.doctor() == []
-    async with a_worker(scheduler):
+    async with running_worker(scheduler):
         await scheduler.offer_event("e", "go", 4)
         assert await scheduler.wait_for(eventful, "e", SOON) == 4
 
 
 async def test_a_lost_timer_is_found(scheduler: DurableScheduler, redis: Redis, key: str) -> None:
-    async with a_worker(scheduler):
+    async with running_worker(scheduler):
         await scheduler.start_for(branching, "b", False)
         await reaches(scheduler, "b", "waiting", "sleep nap")
     await redis.zrem(f"{key}timers", "xb")
-    assert await ailments(scheduler, repair=True) == {("lost", "b")}
+    assert await problems(scheduler, repair=True) == {("lost", "b")}
     assert await scheduler.doctor() == []
 
 
 async def test_a_lost_entry_is_found_and_mended(scheduler: DurableScheduler, redis: Redis, key: str) -> None:
     await scheduler.start_for(eventful, "e")
     await redis.delete(f"{key}q:default")
-    assert await ailments(scheduler, repair=True) == {("entry", "e")}
-    async with a_worker(scheduler):
+    assert await problems(scheduler, repair=True) == {("entry", "e")}
+    async with running_worker(scheduler):
         await scheduler.offer_event("e", "go", 4)
         assert await scheduler.wait_for(eventful, "e", SOON) == 4
 
 
 async def test_a_lost_child_is_found_and_mended(scheduler: DurableScheduler, redis: Redis, key: str) -> None:
-    async with a_worker(scheduler):
+    async with running_worker(scheduler):
         await scheduler.start_for(branching, "b", True)
         await until(lambda: _timers(redis, key, 3))
     await redis.delete(f"{key}timers")
-    assert await ailments(scheduler, repair=True) == {("child", "b")}
-    async with a_worker(scheduler):
+    assert await problems(scheduler, repair=True) == {("child", "b")}
+    async with running_worker(scheduler):
         await reaches(scheduler, "b", "waiting", "sleep nap")
 
 
@@ -119,7 +120,7 @@ async def _timers(redis: Redis, key: str, count: int) -> bool:
 
 
 async def test_indexes_expiry_leftovers_and_orphans(scheduler: DurableScheduler, redis: Redis, key: str) -> None:
-    async with a_worker(scheduler):
+    async with running_worker(scheduler):
         for name in ("i", "x", "l", "o"):
             await scheduler.start_for(eventful, name)
             await scheduler.offer_event(name, "go", 1)
@@ -127,10 +128,11 @@ async def test_indexes_expiry_leftovers_and_orphans(scheduler: DurableScheduler,
         await asyncio.sleep(0)
     await redis.zadd(f"{key}i:failed:1", {"i": 1})
     await redis.zrem(f"{key}expiring", "x")
-    await redis.hset(f"{key}w:l", "nap", "s1")
+    await redis.zadd(f"{key}w:l", {"snap": 1})
     await redis.delete(f"{key}x:o")
-    await redis.hset(f"{key}r:nobody:1", "step", "v")
-    found = await ailments(scheduler, repair=True)
+    for owner in ("o", "nobody"):
+        await redis.hset(f"{key}r:{owner}:1", "step", "v")
+    found = await problems(scheduler, repair=True)
     assert found == {
         ("index", "i"), ("expiry", "x"), ("leftover", "l"), ("orphan", "o"),
         ("orphan", "r:o:1"), ("orphan", "e:o:1"), ("orphan", "r:nobody:1"),
@@ -151,7 +153,7 @@ async def test_what_is_purged_while_the_doctor_looks_is_no_finding(scheduler: Du
 async def test_a_status_that_is_none_is_named(scheduler: DurableScheduler, redis: Redis, key: str) -> None:
     await scheduler.start_for(eventful, "e")
     await redis.hset(f"{key}x:e", "status", "dancing")
-    assert ("status", "e") in await ailments(scheduler)
+    assert ("status", "e") in await problems(scheduler)
 
 
 async def test_purge_and_retention_leave_nothing_behind(scheduler: DurableScheduler, redis: Redis, key: str) -> None:
@@ -159,7 +161,7 @@ async def test_purge_and_retention_leave_nothing_behind(scheduler: DurableSchedu
     async def fleeting() -> int:
         return await leaf(1, False)
 
-    async with a_worker(scheduler):
+    async with running_worker(scheduler):
         await scheduler.start_many([(f"f-{i}", "fleeting", None) for i in range(300)])
         await until(lambda: _empty(redis, f"{key}ids"))
         await scheduler.start_for(eventful, "kept")
@@ -171,7 +173,7 @@ async def test_purge_and_retention_leave_nothing_behind(scheduler: DurableSchedu
             await scheduler.status("kept")
     names: list[str] = [str(name) for name in await redis.keys(f"{key}*")]
     left = {name.removeprefix(key) for name in names}
-    assert left <= {"meta", "epoch", "queues", "facets", "q:default", "b:default"}, left
+    assert left <= {"meta", "purged_epoch", "queues", "buckets", "q:default", "b:default"}, left
 
 
 async def _empty(redis: Redis, key: str) -> bool:
@@ -199,7 +201,7 @@ async def test_lists_by_prefix_and_time(scheduler: DurableScheduler) -> None:
 async def test_a_worker_whose_lease_has_ended_is_not_listed(
     scheduler: DurableScheduler, redis: Redis, key: str
 ) -> None:
-    async with a_worker(scheduler) as worker:
+    async with running_worker(scheduler) as worker:
         (found,) = await scheduler.workers()
         assert found.worker_id == worker.id
         about = await redis.hget(f"{key}about", worker.id)

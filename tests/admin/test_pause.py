@@ -5,8 +5,11 @@ import asyncio
 import pytest
 
 import zart_redis as zart
-from tests.fundamentals.helpers import SOON, a_worker, happens, reaches, until
+from tests.support.servers import RedisProcess
+from tests.support.waiting import SOON, happens, reaches, until
+from tests.support.workers import running_worker
 from zart_redis import DurableScheduler, zart_durable, zart_step
+from zart_redis.worker.pauses import PauseRules
 
 pytestmark = pytest.mark.anyio
 
@@ -60,6 +63,24 @@ async def test_a_step_pattern_holds_the_body_at_that_step(scheduler: DurableSche
     assert await scheduler.wait_for(two_steps, "e", SOON) == 2
 
 
+async def test_a_rule_whose_id_is_all_digits_is_not_taken_for_a_time(
+    scheduler: DurableScheduler, worker: zart.Worker, redis_server: RedisProcess
+) -> None:
+    rule = await scheduler.pause(execution_id="e187", step_pattern="first")
+    assert rule.rule_id.isdigit()
+    await scheduler.start_for(two_steps, "e187")
+    await reaches(scheduler, "e187", "waiting", f"the end of pause rule {rule.rule_id}")
+    key = f"{{{scheduler.settings.namespace}:0}}:x:e187"
+    with redis_server.connect() as client:
+        fence = client.hget(key, "fence")
+        await scheduler.start_for(fan, "another")
+        assert await scheduler.wait_for(fan, "another", SOON) == 3
+        assert client.hget(key, "fence") == fence, "it was claimed again"
+    await scheduler.resume(execution_id="e187", step_pattern="first")
+    await scheduler.offer_event("e187", "go")
+    assert await scheduler.wait_for(two_steps, "e187", SOON) == 2
+
+
 async def test_scheduled_steps_are_held(scheduler: DurableScheduler, worker: zart.Worker) -> None:
     await scheduler.pause(step_pattern="second-1")
     await scheduler.start_for(fan, "f")
@@ -75,9 +96,16 @@ async def _awaited(scheduler: DurableScheduler, execution_id: str, names: tuple[
 
 
 async def test_a_running_step_finishes_and_the_next_one_is_held(
-    scheduler: DurableScheduler, worker: zart.Worker
+    scheduler: DurableScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    began, free = asyncio.Event(), asyncio.Event()
+    began, free, reads = asyncio.Event(), asyncio.Event(), []
+    read = PauseRules._read
+
+    async def observed(rules: PauseRules) -> None:
+        await read(rules)
+        reads.append(rules)
+
+    monkeypatch.setattr(PauseRules, "_read", observed)
 
     @zart_step("long")
     async def long() -> int:
@@ -89,15 +117,17 @@ async def test_a_running_step_finishes_and_the_next_one_is_held(
     async def long_then_first() -> int:
         return await long() + await first()
 
-    await scheduler.start_for(long_then_first, "l")
-    await happens(began)
-    rule = await scheduler.pause(task_name="long-then-first")
-    await asyncio.sleep(0.2)  # the rule reaches the worker in well under a second
-    free.set()
-    await reaches(scheduler, "l", "waiting", f"the end of pause rule {rule.rule_id}")
-    assert [s.name for s in (await scheduler.detail("l")).steps] == ["long"]
-    await scheduler.resume(task_name="long-then-first")
-    assert await scheduler.wait_for(long_then_first, "l", SOON) == 2
+    async with running_worker(scheduler):
+        await scheduler.start_for(long_then_first, "l")
+        await happens(began)
+        reads.clear()
+        rule = await scheduler.pause(task_name="long-then-first")
+        await until(lambda: reads)  # the worker knows it
+        free.set()
+        await reaches(scheduler, "l", "waiting", f"the end of pause rule {rule.rule_id}")
+        assert [s.name for s in (await scheduler.detail("l")).steps] == ["long"]
+        await scheduler.resume(task_name="long-then-first")
+        assert await scheduler.wait_for(long_then_first, "l", SOON) == 2
 
 
 async def test_a_timer_that_fires_while_paused_is_not_lost(scheduler: DurableScheduler, worker: zart.Worker) -> None:
@@ -168,11 +198,11 @@ async def test_cancel_and_restart_take_what_is_held(scheduler: DurableScheduler,
 
 async def test_many_held_go_on_when_resumed_though_no_worker_was_there(scheduler: DurableScheduler) -> None:
     await scheduler.pause()
-    async with a_worker(scheduler):
+    async with running_worker(scheduler):
         await scheduler.start_many([(f"m-{i}", "fan", None) for i in range(300)])
         await until(lambda: _held(scheduler, 300))
     await scheduler.resume()
-    async with a_worker(scheduler):
+    async with running_worker(scheduler):
         await until(lambda: _completed(scheduler, 300))
 
 

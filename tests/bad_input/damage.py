@@ -1,6 +1,5 @@
 """Handlers that stand still in each state that an execution can be in, and ways to damage what is stored of one."""
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,10 +9,10 @@ from typing import Any
 import redis
 
 import zart_redis as zart
+from tests.support.waiting import Gate
 from zart_redis import zart_durable, zart_step
 
 ran: Counter[str] = Counter()
-opened = asyncio.Event
 
 
 class Flaky(Exception):
@@ -85,14 +84,14 @@ async def done() -> int:
     return await one()
 
 
-class Gate:
-    event: asyncio.Event
+gate = Gate()
+"""Holds the steps of `held`; each test sets its own."""
 
 
 @zart_step("damage-gated")
 async def gated() -> int:
     ran[zart.context().execution_id] += 1
-    await Gate.event.wait()
+    await gate.wait()
     return 5
 
 
@@ -112,7 +111,7 @@ FIELDS: list[tuple[str, Callable[[bytes], bytes | None]]] = [
     ("cut", lambda value: value[: len(value) // 2]),
 ]
 
-WRONG_TYPES = {b"hash": ("SET", "LPUSH"), b"list": ("SET", "HSET")}
+WRONG_TYPES = {b"hash": ("SET", "LPUSH"), b"list": ("SET", "HSET"), b"zset": ("SET", "HSET")}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import redis
 import zart_redis as zart
 from tests.bad_input import damage
 from tests.bad_input.damage import OUTPUTS, Damage, damages, do, ran
-from tests.fundamentals.helpers import a_worker, until
+from tests.support.waiting import Gate, until
+from tests.support.workers import running_worker
 
 pytestmark = pytest.mark.anyio
 
@@ -159,7 +160,7 @@ async def check(town: Town, worker: zart.Worker, caplog: pytest.LogCaptureFixtur
     await holds(lambda: town.unaccounted(caplog.text), "victims that were neither ended nor named")
     assert worker._background is not None
     assert not worker._background.done(), "the worker has died"
-    assert "a loop of the worker has failed" not in caplog.text
+    assert "a service of the worker failed" not in caplog.text
     assert "Task exception was never retrieved" not in caplog.text
     assert {ran[name] for name in town.bystanders} <= {0, 1, 2}
     for execution_id, wanted in town.victims.items():
@@ -202,13 +203,13 @@ async def test_what_stands_still_is_damaged(
     caplog.set_level("WARNING")
     ran.clear()
     town = Town(scheduler, raw, prefix)
-    async with a_worker(scheduler):
+    async with running_worker(scheduler):
         await town.populate(["parked", "failing", "again", "done"])
         await town.populate(["fanned", "retrying", "returned", "delayed"])
     await town.populate(["queued"])
     town.damage()
     await town.look()
-    async with a_worker(scheduler, lease="3s") as worker:
+    async with running_worker(scheduler, lease="3s") as worker:
         await town.wake()
         await check(town, worker, caplog)
         await mend(town)
@@ -221,13 +222,13 @@ async def test_what_a_worker_holds_is_damaged(
 ) -> None:
     caplog.set_level("WARNING")
     ran.clear()
-    damage.Gate.event = asyncio.Event()
+    damage.gate = Gate()
     town = Town(scheduler, raw, prefix)
-    async with a_worker(scheduler, lease="3s", concurrency=500) as worker:
+    async with running_worker(scheduler, lease="3s", concurrency=500) as worker:
         await town.populate(["held"])
         await until(lambda: len(ran) == len(town.victims) + len(town.bystanders))
         town.damage()
         await town.look()
-        damage.Gate.event.set()
+        damage.gate.opened.set()
         await check(town, worker, caplog)
         await mend(town)

@@ -29,6 +29,13 @@ BOUNDS: dict[str, list[Figure]] = {
         Figure("event p50 / awaited EVALSHA", "x", at_most=50),
         Figure("timers p50 / executions run", "x", at_most=3),
     ],
+    "tasks": [
+        Figure("1,000 steps gathered / chained in ten bodies", "x", at_most=3),
+        Figure("a sleep of 8,000 gathered / of 500", "x", at_most=3),
+        Figure("an event of 2,000 one by one / of 200", "x", at_most=3.5),
+        Figure("parking with create_task / with gather", "x", at_most=3),
+        Figure("a wake at record 2,000 / at record 10", "x", at_most=3.5),
+    ],
     "sleepers": [Figure("nap beside them / alone", "x", at_most=2.5)],
     "long": [
         Figure("step of 10,000 / of 10", "x", at_most=2),
@@ -47,6 +54,10 @@ BOUNDS: dict[str, list[Figure]] = {
         Figure("within a zart-worker pool: to the last one going on", "s", at_most=5),
     ],
     "lists": [Figure("memory afterwards / before", "x", at_most=1.2)],
+    "import": [
+        Figure("import zart_redis / redis.asyncio", "x", at_most=2.5),
+        Figure("what declares handlers / redis.asyncio", "x", at_most=2.5),
+    ],
     "memory": [Figure("finished, 10 steps of 40 bytes", "B", at_most=1700), Figure("sleeping", "B", at_most=650)],
 }
 

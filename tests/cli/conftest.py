@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +13,8 @@ from typing import Any, NamedTuple
 import pytest
 from typer.testing import CliRunner
 
-from tests.servers import RedisProcess
+from tests.support.servers import RedisProcess
+from tests.support.waiting import block_until
 from zart_redis.cli.app import app
 from zart_redis.store.embedded import find_redis_server
 
@@ -181,7 +181,7 @@ def pools(folder: Path, environment: dict[str, str]) -> Iterator[Pools]:
             process = subprocess.Popen(command, cwd=folder, env=environment, stderr=stderr)
         pool = RunningPool(process, log)
         started.append(pool)
-        until(lambda: pool.said("worker started") == processes, 15)
+        block_until(lambda: pool.said("worker started") == processes)
         pool.first = pool.children()
         return pool
 
@@ -211,11 +211,3 @@ def is_alive(pid: int) -> bool:
 def is_worker(pid: int) -> bool:
     """Whether this is still a worker process: ids are given anew."""
     return is_alive(pid) and b"zart_redis.worker.process" in Path(f"/proc/{pid}/cmdline").read_bytes()
-
-
-def until(probe: Callable[[], object], seconds: float) -> None:
-    """Wait for something to be true."""
-    deadline = time.monotonic() + seconds
-    while not probe():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)

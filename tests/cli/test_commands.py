@@ -4,7 +4,13 @@ import json
 
 import pytest
 
-from tests.cli.conftest import Command, Pools, Zart
+from tests.cli.conftest import Command, Outcome, Pools, Zart
+
+
+def error_of(outcome: Outcome) -> tuple[str, str]:
+    """The code and the message of an error in JSON."""
+    error = json.loads(outcome.stdout)["error"]
+    return error["code"], error["message"]
 
 
 def test_start_and_wait_for_the_output(zart: Zart, pools: Pools) -> None:
@@ -38,17 +44,17 @@ def test_failure_and_cancel_exit_with_1(zart: Zart, pools: Pools) -> None:
     zart("start", "waits", "--id", "w-1")
     assert zart("cancel", "w-1").returncode == 0
     assert zart("wait", "w-1").returncode == 1
-    assert zart("cancel", "w-1", "--json").returncode == 1
+    assert zart("cancel", "w-1", "--json").returncode == 5
     late = zart("cancel", "w-1")
-    assert late.returncode == 1
+    assert late.returncode == 5
     assert late.stderr == "error: execution 'w-1' had ended before (cancelled); nothing was cancelled\n"
 
 
 def test_wait_that_times_out_exits_with_3(zart: Zart) -> None:
     zart("start", "nobody-knows-this", "--id", "x")
     late = zart("wait", "x", "--timeout", "100ms", "--json")
-    assert (late.returncode, late.stdout) == (3, "")
-    assert "it goes on" in late.stderr
+    assert (late.returncode, late.stderr) == (3, "")
+    assert error_of(late) == ("wait_timed_out", "execution 'x' has not ended within the time to wait; it goes on")
 
 
 def test_events(zart: Zart, pools: Pools) -> None:
@@ -58,7 +64,7 @@ def test_events(zart: Zart, pools: Pools) -> None:
     assert zart("event", "w-1", "go", "--payload", '"later"').stdout.startswith("duplicate")
     pools()
     assert json.loads(zart("wait", "w-1", "--json").stdout)["output"] == "now"
-    assert zart("event", "w-1", "go").returncode == 1  # it has ended
+    assert zart("event", "w-1", "go").returncode == 5  # it has ended
 
 
 def test_list_and_stats(zart: Zart) -> None:
@@ -106,20 +112,29 @@ def test_wrong_usage_exits_with_2(zart: Zart, arguments: list[str], hint: str) -
     assert "Traceback" not in refused.stderr
 
 
-def test_what_cannot_be_done_exits_with_1_and_one_line(zart: Zart) -> None:
-    missing = zart("status", "nobody")
-    assert missing.returncode == 1
+@pytest.mark.parametrize("command", ["status", "wait", "detail", "runs", "watch", "cancel", "restart", "rerun"])
+def test_what_is_not_found_exits_with_4(zart: Zart, command: str) -> None:
+    missing = zart(command, "nobody")
+    assert missing.returncode == 4
     assert missing.stderr == "error: there is no execution 'nobody': it was never started here, or it has expired\n"
 
+    assert error_of(zart(command, "nobody", "--json"))[0] == "execution_not_found"
+
+
+def test_what_is_refused_exits_with_5(zart: Zart) -> None:
     zart("start", "cli-naps", "--id", "n-1")
-    twice = zart("start", "cli-naps", "--id", "n-1", "--json")
-    assert (twice.returncode, twice.stdout) == (1, "")
+    twice = zart("start", "cli-naps", "--id", "n-1")
+    assert (twice.returncode, twice.stdout) == (5, "")
     assert "exists already" in twice.stderr
+    assert error_of(zart("start", "cli-naps", "--id", "n-1", "--json"))[0] == "execution_already_exists"
 
 
 def test_redis_that_is_away(command: Command) -> None:
     away = command("zart", "status", "x", ZART_REDIS_URL="redis://ann:hush@127.0.0.1:1")
-    assert away.returncode == 1
+    assert away.returncode == 6
     assert away.stderr.startswith("error: Redis cannot be reached")
     assert away.stderr.count("\n") == 1
     assert "hush" not in away.stderr
+    in_json = command("zart", "status", "x", "--json", ZART_REDIS_URL="redis://ann:hush@127.0.0.1:1")
+    assert (in_json.returncode, error_of(in_json)[0]) == (6, "redis_unavailable")
+    assert "hush" not in in_json.stdout

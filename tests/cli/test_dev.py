@@ -5,7 +5,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.cli.conftest import BIN, Command, is_alive, until
+from tests.cli.conftest import BIN, Command, is_alive
+from tests.support.waiting import block_until
 
 
 def test_changed_code_is_loaded_and_broken_code_is_told_of(
@@ -16,14 +17,14 @@ def test_changed_code_is_loaded_and_broken_code_is_told_of(
     with log.open("wb") as output:
         dev = subprocess.Popen([BIN / "zart", "dev"], cwd=folder, env=environment, stdout=output, stderr=output)
     try:
-        until(lambda: log.read_text().count("worker started") == 1, 10)
+        block_until(lambda: log.read_text().count("worker started") == 1)
         module.write_text("broken = ")
-        until(lambda: "others.py:1" in log.read_text(), 10)
+        block_until(lambda: "others.py:1" in log.read_text())
         time.sleep(0.01)  # for another time of change
         module.write_text(
             "import zart_redis as zart\n@zart.zart_durable\nasync def fresh() -> str:\n    return 'new'\n"
         )
-        until(lambda: log.read_text().count("worker started") == 2, 10)
+        block_until(lambda: log.read_text().count("worker started") == 2)
         assert "new" in command("zart", "start", "fresh", "--wait", "--json").stdout
         server = int((folder / ".zart" / "redis.pid").read_text())
         dev.send_signal(signal.SIGINT)

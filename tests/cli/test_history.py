@@ -2,7 +2,8 @@
 
 import json
 
-from tests.cli.conftest import Pools, Zart, until
+from tests.cli.conftest import Pools, Zart
+from tests.support.waiting import block_until
 
 
 def test_names_that_look_like_markup_are_shown_as_they_are(zart: Zart, pools: Pools) -> None:
@@ -25,9 +26,9 @@ def test_detail_tells_who_runs_it_and_its_scheduled_steps(zart: Zart, pools: Poo
     pid = pools().first[0]
     zart("start", "cli-naps", "--id", "n-1", "--data", "60")
     zart("start", "cli-fan", "--id", "f-1", "--data", "60")
-    until(lambda: f"(pid {pid} on " in zart("detail", "n-1").stdout, 15)
+    block_until(lambda: f"(pid {pid} on " in zart("detail", "n-1").stdout)
     assert "runs it" in zart("detail", "n-1").stdout
-    until(lambda: "runs step nap-0, step nap-1" in zart("detail", "f-1").stdout, 15)
+    block_until(lambda: "runs step nap-0, step nap-1" in zart("detail", "f-1").stdout)
     assert "waits for step nap-4\nand 3 more\n" in zart("detail", "f-1").stdout
 
 
@@ -46,7 +47,7 @@ def test_detail_tells_which_rule_holds_a_scheduled_step(zart: Zart, pools: Pools
     rule = json.loads(zart("pause", "--step", "nap-[37]", "--json").stdout)["rule_id"]
     zart("pause", "--step", "nap-3")
     zart("start", "cli-fan", "--id", "f-1", "--data", "0")
-    until(lambda: "holds step nap-3" in zart("detail", "f-1").stdout, 15)
+    block_until(lambda: "holds step nap-3" in zart("detail", "f-1").stdout)
     assert rule not in zart("detail", "f-1").stdout  # a bracket stands for itself
     zart("resume", "--step", "nap-3")
     assert zart("wait", "f-1", "--timeout", "15s").returncode == 0

@@ -21,15 +21,15 @@ def test_lines_of_bodies_and_steps_say_where_they_come_from(zart: Zart, pools: P
         fields(f"{what}, says a {who}")
         for what, who in [("begun", "body"), ("napping", "library"), ("blocking", "thread")]
     )
-    assert body == {"execution_id": "n-1", "task": "cli-naps", "attempt": 1, "logger": "body"}
-    assert step == {"execution_id": "n-1", "task": "cli-naps", "step": "nap-first", "attempt": 1, "logger": "library"}
-    assert thread == {"execution_id": "b-1", "task": "blocks", "step": "block", "attempt": 1, "logger": "thread"}
+    assert body == {"execution_id": "n-1", "task": "cli-naps", "attempt": 0, "logger": "body"}
+    assert step == {"execution_id": "n-1", "task": "cli-naps", "step": "nap-first", "attempt": 0, "logger": "library"}
+    assert thread == {"execution_id": "b-1", "task": "blocks", "step": "block", "attempt": 0, "logger": "thread"}
     assert not fields("worker started").keys() & {"execution_id", "step"}
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
     """In a process of its own: logging is configured once for all."""
-    prepared = f"import logging, structlog; from zart_redis import logs; log = logs.get_logger()\n{code}"
+    prepared = f"import logging, structlog; from zart_redis import log_config, logs; log = logs.get_logger()\n{code}"
     return subprocess.run([sys.executable, "-c", prepared], capture_output=True, text=True, check=True)
 
 
@@ -49,7 +49,7 @@ def test_a_users_own_configuration_of_logging_gets_the_lines() -> None:
 
 def test_secrets_are_blotted_out_wherever_they_show() -> None:
     said = run(
-        "logs.configure(format='json', secrets=['hu\"sh'])\n"
+        "log_config.configure(format='json', secrets=['hu\"sh'])\n"
         "log.warning('at rediss://ann:hush@h/0', inner={'key': 'hu\"sh'})\n"
         "try: raise ValueError('no hu\"sh at redis://:hush@h')\n"
         "except ValueError: logging.getLogger('lib').exception('oh')"
@@ -62,7 +62,7 @@ def test_secrets_are_blotted_out_wherever_they_show() -> None:
 
 def test_console_tracebacks_show_no_variables() -> None:
     said = run(
-        "logs.configure(format='console')\n"
+        "log_config.configure(format='console')\n"
         "def f(password):\n    raise ValueError('oh')\n"
         "for logger in (log, structlog.get_logger('mine'), logging.getLogger('lib')):\n"
         "    try: f('hu' + 'sh')\n"

@@ -11,10 +11,9 @@ import pytest
 from redis.crc import key_slot
 
 import zart_redis as zart
-from tests.fundamentals.helpers import SOON
-from tests.servers import RedisProcess, cluster
-from zart_redis import zart_durable, zart_step
-from zart_redis.store import keys
+from tests.support.servers import RedisProcess, cluster
+from tests.support.waiting import SOON
+from zart_redis import layout, zart_durable, zart_step
 
 pytestmark = pytest.mark.anyio
 
@@ -73,7 +72,7 @@ async def finish(scheduler: zart.DurableScheduler, expected: dict[str, int]) -> 
 
 
 def slots() -> list[int]:
-    return [key_slot(keys.prefix(NAMESPACE, partition).encode()) for partition in range(PARTITIONS)]
+    return [key_slot(layout.prefix(NAMESPACE, partition).encode()) for partition in range(PARTITIONS)]
 
 
 async def test_an_execution_lives_on_one_node_and_all_of_them_together_on_all() -> None:

@@ -95,7 +95,7 @@ async def declined(folder: str) -> tuple[str, int, str]:
 
 @zart_durable("deadly", retry="fixed(9, 1ms)")
 async def deadly(folder: str) -> None:
-    note(folder, f"attempt-{zart.context().current_attempt}")
+    note(folder, f"attempt-{zart.context().current_attempt + 1}")
     await die(folder)
 
 
@@ -130,3 +130,35 @@ async def block(folder: str, way: str) -> int:
 async def blocking(folder: str) -> list[int]:
     (elsewhere,) = await zart.wait([zart.schedule(block(folder, "elsewhere"))])
     return [await block(folder, "here"), elsewhere.unwrap()]
+
+
+@zart_step("wall-clock")
+async def wall_clock() -> float:
+    return time.time()
+
+
+@zart_step("second-try-{name}", retry="fixed(1, 300ms)")
+async def second_try(name: str) -> str:
+    if not zart.context().is_retry():
+        raise RuntimeError("not yet")
+    return name
+
+
+@zart_durable("timed", timeout="1h")
+async def timed(folder: str) -> float:
+    """Waits 300 ms in each way that time can end: four times, one after the other."""
+    clock = await wall_clock()
+    await zart.sleep("nap", "300ms")
+    try:
+        await zart.wait_for_event("never", "300ms")
+    except zart.DeadlineExceeded:
+        pass
+    await second_try("in place")
+    (result,) = await zart.wait([zart.schedule(second_try("scheduled"))])
+    result.unwrap()
+    return clock
+
+
+@zart_durable("overdue", timeout="300ms")
+async def overdue(folder: str) -> None:
+    await zart.sleep("nap", "1h")

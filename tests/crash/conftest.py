@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 import zart_redis as zart
-from tests.fundamentals.conftest import scheduler as scheduler
 
 
 class Traces:
@@ -36,8 +35,11 @@ class Traces:
 
 
 class WorkerProcess:
-    def __init__(self, url: str, namespace: str, lease: str = "500ms", max_deliveries: int = 5) -> None:
-        command = [sys.executable, "-m", "tests.crash.process", url, namespace, lease, str(max_deliveries)]
+    def __init__(
+        self, url: str, namespace: str, lease: str = "500ms", max_deliveries: int = 5, clock_shift: float = 0
+    ) -> None:
+        command = [sys.executable, "-m", "tests.crash.process", url, namespace]
+        command += [lease, str(max_deliveries), str(clock_shift)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.pid = self._process.pid
 
@@ -69,8 +71,8 @@ def process(redis_url: str, namespace: str, scheduler: zart.DurableScheduler) ->
     """Starts worker processes; they are killed when the test ends."""
     started: list[WorkerProcess] = []
 
-    def start(lease: str = "500ms", max_deliveries: int = 5) -> WorkerProcess:
-        started.append(WorkerProcess(redis_url, namespace, lease, max_deliveries))
+    def start(lease: str = "500ms", max_deliveries: int = 5, clock_shift: float = 0) -> WorkerProcess:
+        started.append(WorkerProcess(redis_url, namespace, lease, max_deliveries, clock_shift))
         return started[-1]
 
     yield start

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 import zart_redis as zart
-from tests.fundamentals.helpers import a_worker
-from tests.servers import RedisProcess
+from tests.support.servers import RedisProcess
+from tests.support.workers import running_worker
 from zart_redis import zart_durable, zart_step
 
 pytestmark = pytest.mark.anyio
@@ -55,7 +55,11 @@ async def test_redis_ends_under_load_and_nothing_is_lost(durable_server: RedisPr
         await scheduler.offer_event(f"job-{number}", "bonus", number)
         return await scheduler.wait_for(job, f"job-{number}", "30s")
 
-    async with zart.DurableScheduler(durable_server.url) as scheduler, a_worker(scheduler), a_worker(scheduler):
+    async with (
+        zart.DurableScheduler(durable_server.url) as scheduler,
+        running_worker(scheduler),
+        running_worker(scheduler),
+    ):
         disturbing = asyncio.create_task(disturb())
         outcomes = await asyncio.gather(*(run(number) for number in range(40)))
         await disturbing
@@ -66,7 +70,7 @@ async def test_redis_ends_under_load_and_nothing_is_lost(durable_server: RedisPr
 
 
 async def test_forgotten_scripts_are_loaded_again(redis_server: RedisProcess, redis_url: str, namespace: str) -> None:
-    async with zart.DurableScheduler(redis_url, namespace=namespace) as scheduler, a_worker(scheduler):
+    async with zart.DurableScheduler(redis_url, namespace=namespace) as scheduler, running_worker(scheduler):
         with redis_server.connect() as client:
             for number in range(10):
                 await scheduler.start_for(job, f"job-{number}", number)

@@ -1,36 +1,26 @@
-"""The loop tells executions of their tasks, as it does in a worker."""
-
-import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
+"""A port without a server, and an observer that counts what a body should not do."""
 
 import pytest
 
 from tests.engine.memory import MemoryPort
-from zart_redis.engine import drive, tasks
+from zart_redis.engine.observer import BodyPass, Observer
 
 
 @pytest.fixture
-async def port() -> AsyncIterator[MemoryPort]:
-    undo = tasks.install(asyncio.get_running_loop())
-    yield MemoryPort()
-    undo()
+def port() -> MemoryPort:
+    return MemoryPort()
 
 
-class Log:
-    """What the driver says."""
+class Warnings(Observer):
+    """Counts the steps of a pass that did not end when they were cancelled."""
 
     def __init__(self) -> None:
-        self.said: list[tuple[str, dict[str, Any]]] = []
+        self.not_unwound = 0
 
-    def warning(self, event: str, **fields: Any) -> None:
-        self.said.append((event, fields))
-
-    error = info = debug = warning
+    def unwind_timed_out(self, body: BodyPass) -> None:
+        self.not_unwound += 1
 
 
 @pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> Log:
-    log = Log()
-    monkeypatch.setattr(drive, "log", log)
-    return log
+def warnings() -> Warnings:
+    return Warnings()

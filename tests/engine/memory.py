@@ -1,62 +1,129 @@
 """The engine's port kept in dicts: one execution, no server, and a clock that only the test moves.
 
-It is no Redis: it answers the protocol in `zart_redis.engine.ports` by the contract written there.
+It follows the contract in `zart_redis.engine.ports`: each completion is numbered when it is recorded, and what is
+overdue is completed before anything else is.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any
 
 import msgspec
-from anyio import CapacityLimiter
 
-from zart_redis.engine.drive import PassEnd, run_pass
+from zart_redis.engine import journal
+from zart_redis.engine.context import WorkerContext
+from zart_redis.engine.drive import run_pass
 from zart_redis.engine.execution import Execution
-from zart_redis.engine.journal import encode_result
+from zart_redis.engine.history import History
+from zart_redis.engine.journal import Stamp, encode_result, stamped
 from zart_redis.engine.lifecycle import BodyRun
-from zart_redis.engine.ports import ChildRequest, Ready, Surroundings, WaitRequest
+from zart_redis.engine.observer import Observer, PassEnd
+from zart_redis.engine.ports import ChildRequest, Completion, News, WaitRequest
+from zart_redis.engine.threads import StepThreads
 from zart_redis.handlers import DurableHandler
-from zart_redis.model import BodyClaim, ExecutionInfo, Fenced
+from zart_redis.layout import Record
+from zart_redis.model import Blame, BodyClaim, ExecutionInfo, Fenced
+from zart_redis.registry import Call
 
 WORKER = "c0ffee01"
+STARTED = 1_000_000
+"""When each execution begins, in ms."""
+
+_LETTERS = {kind: letter for letter, kind in journal.KINDS_OF_WAITS.items()}
 
 
 class MemoryPort:
     def __init__(self) -> None:
-        self.time = 1_000_000
+        self.time = STARTED
+        self.number = 0
+        """Of the newest completion."""
         self.records: dict[str, bytes] = {}
         self.events: dict[str, bytes] = {}
         self.children: dict[str, ChildRequest] = {}
         self.groups: dict[str, set[str]] = {}
+        self.waits: dict[tuple[str, str], int | None] = {}
+        """What is registered, and when it is due."""
+        self.inbox: list[tuple[int, str, str]] = []
+        """What others have completed: number, kind, name."""
         self.parks: list[tuple[list[str], str]] = []
-        """Each time it was asked to park: on what, and what became of it."""
+        """Each time it was asked to park: what is registered, and what became of the body."""
         self.recorded: list[str] = []
+        self.paused: str | None = None
+        """The only pause rule, which holds every step in place."""
         self.fenced = False
         self.outcome: tuple[str, Any] | None = None
         self.scope, self.failure = "1", b""
         self.attempts = 1
+        self.has_begun = False
+        """Whether a body has been played before."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when others have completed something."""
 
     # ---- what a test does ----
 
     def offer(self, name: str, payload: Any) -> None:
-        self.events[name] = bytes(8) + b"B" + self._stamp() + msgspec.msgpack.encode(payload)
+        """An event arrives."""
+        self._fire()
+        if name not in self.events:
+            self.events[name] = bytes(8) + stamped(b"B", self._next()) + msgspec.msgpack.encode(payload)
+            self._completed(journal.EVENT, name)
 
-    def settle(self, name: str, value: Any) -> None:
+    def settle(self, call: Call[Any, Any], value: Any) -> None:
         """A worker has run a scheduled step."""
-        del self.children[name]
-        self.records[name] = encode_result("v", msgspec.msgpack.encode(value), None, 1, 0, WORKER) + self._stamp()
+        self._fire()
+        del self.children[call.name]
+        self.records[call.name] = stamped(recorded_value(call, value), self._next())
+        self._completed(journal.STEP, call.name)
+        for group in self.groups.values():
+            group.discard(call.name)
+
+    def advance(self, ms: int) -> None:
+        """Move the clock."""
+        self.time += ms
+        self._fire()
+
+    def next_due(self) -> int | None:
+        """When the next wait is due."""
+        return min((due for due in self.waits.values() if due is not None), default=None)
 
     def wake(self) -> None:
         """Move the clock to the first moment at which something is due."""
-        dues = [int(m[1]) for record in self.records.values() if (m := re.fullmatch(rb"[sw](\d+)", record))]
-        dues += [int(m[1]) for record in self.records.values() if (m := re.fullmatch(rb"a\d+,\d*,(\d+)", record))]
-        self.time = max(self.time, min(dues, default=self.time))
+        due = self.next_due()
+        if due is not None:
+            self.advance(max(0, due - self.time))
 
-    def _stamp(self) -> bytes:
-        return self.time.to_bytes(6, "big")
+    def resume(self) -> None:
+        """The pause rule is removed."""
+        self.waits = {key: due for key, due in self.waits.items() if key[0] != journal.PAUSE}
+        self.paused = None
+        self.on_change()
+
+    def pause_rule(self, info: ExecutionInfo, step: str) -> str | None:
+        return self.paused
+
+    def _completed(self, kind: str, name: str) -> None:
+        self.inbox.append((self.number, kind, name))
+        self.waits.pop((kind, name), None)
+        self.on_change()
+
+    def _next(self) -> Stamp:
+        self.number += 1
+        return Stamp(self.number, self.time)
+
+    def _fire(self) -> None:
+        """Complete what is due, in the order in which it became so."""
+        overdue = [(due, key) for key, due in self.waits.items() if due is not None and due <= self.time]
+        for due, (kind, name) in sorted(overdue):
+            if kind == journal.TIMER:
+                self.records[journal.timer_name(name)] = stamped(f"F{due}".encode(), self._next())
+            elif kind == journal.RETRY:
+                del self.waits[kind, name]
+                self.on_change()
+                continue
+            else:
+                self.records[name] = stamped(b"S" if kind == journal.SLEEP else b"T", self._next())
+            self._completed(kind, name)
 
     def _check(self) -> None:
         if self.fenced:
@@ -67,14 +134,16 @@ class MemoryPort:
     def now(self) -> int:
         return self.time
 
-    async def record(self, name: str, record: bytes) -> bytes | None:
+    async def record(self, name: str, record: bytes, *, ordered: bool) -> bytes:
         self._check()
+        if ordered:
+            self._fire()
         existing = self.records.get(name)
-        if existing is not None and existing[:1] != b"a":
+        if existing is not None and journal.is_completion(existing):
             return existing
         self.recorded.append(name)
-        self.records[name] = record + self._stamp()
-        return None
+        self.records[name] = stamped(record, self._next() if ordered else Stamp(0, self.time))
+        return self.records[name]
 
     async def attempt(self, name: str, failed: int, timeout_ms: int | None, delay_ms: int, note: bytes) -> bytes:
         self._check()
@@ -87,32 +156,51 @@ class MemoryPort:
         self.children |= {child.name: child for child in children if child.name not in self.records}
 
     async def join(self, group: str, names: Collection[str]) -> None:
-        self.groups[group] = set(names)
+        self.groups[group] = set(names) & self.children.keys()
 
-    async def load(self, names: Sequence[str]) -> dict[str, bytes]:
-        return {name: self.records[name] for name in names if name in self.records}
-
-    async def park(self, waits: Sequence[WaitRequest], hold: bool) -> list[Ready] | None:
+    async def park(
+        self, new: Sequence[WaitRequest], gone: Sequence[tuple[str, str]], hold: bool, seen: int
+    ) -> News | None:
         self._check()
-        ready = [answer for wait in waits if (answer := self._answer(wait))]
-        became = "ready" if ready else "held" if hold else "parked"
-        self.parks.append((sorted(wait.name for wait in waits), became))
-        return None if became == "parked" else ready
+        for kind, name in gone:
+            assert kind in _LETTERS, f"a {kind} cannot be forgotten"
+            self.waits.pop((kind, name), None)
+        for wait in new:
+            self._register(wait)
+        self._fire()
+        retries = [key for key in self.waits if key[0] == journal.RETRY and (self.waits[key] or 0) <= self.time]
+        ready = [(number, kind, name) for number, kind, name in self.inbox if number > seen]
+        became = "ready" if ready or retries or self.number > seen else "held" if hold else "parked"
+        self.parks.append((sorted(name for _, name in self.waits), became))
+        self.inbox = [item for item in self.inbox if item[0] > seen]
+        if became == "parked":
+            return None
+        return News(self.number, [self._completion(kind, name) for _, kind, name in ready])
 
-    def _answer(self, wait: WaitRequest) -> Ready | None:
+    def _register(self, wait: WaitRequest) -> None:
         kind, name, argument = wait
-        if kind == "group":
-            return None if self.groups[name] & self.children.keys() else Ready(kind, name, b"")
-        if kind == "event" and name in self.events:
-            return Ready(kind, name, b"E" + self.events[name])
-        if kind == "retry":
-            due: bytes = self.records[name].rsplit(b",", 1)[1]
-            return Ready(kind, name, self.records[name]) if int(due) <= self.time else None
-        letter, over = (b"s", b"S") if kind == "sleep" else (b"w", b"T")
-        due = self.records.setdefault(name, letter + (str(self.time + int(argument)).encode() if argument else b""))
-        if due[:1] == letter and due[1:] and int(due[1:]) <= self.time:
-            self.records[name] = over + self._stamp()
-        return None if self.records[name][:1] == letter else Ready(kind, name, self.records[name])
+        if kind == journal.PAUSE:
+            if argument == self.paused:
+                self.waits[kind, name] = None
+        elif kind == journal.RETRY:
+            self.waits[kind, name] = int(self.records[name].rsplit(b",", 1)[1])
+        elif kind == journal.TIMER or argument.startswith("@"):
+            self.waits[kind, name] = int(argument[1:])
+        elif kind == journal.EVENT and name in self.events:
+            pass  # it is, or was, in the inbox
+        elif kind == journal.GROUP:
+            if self.groups[name]:
+                self.waits[kind, name] = None
+        else:
+            letter = "s" if kind == journal.SLEEP else "w"
+            due = f"{letter}{self.time + int(argument)}" if argument else letter
+            record = self.records.setdefault(name, due.encode())
+            self.waits[kind, name] = int(record[1:]) if record[1:] else None
+
+    def _completion(self, kind: str, name: str) -> Completion:
+        if kind == journal.EVENT and name in self.events:
+            return Completion(kind, name, b"E" + self.events[name])
+        return Completion(kind, name, self.records[journal.timer_name(name) if kind == journal.TIMER else name])
 
     async def limit(self, timeout_ms: int) -> None:
         self._check()
@@ -121,54 +209,94 @@ class MemoryPort:
         self._check()
         self.outcome = "completed", msgspec.msgpack.decode(output)
 
+    async def continue_as_new(self, data: bytes, timeout_ms: int | None, received: Collection[str]) -> None:
+        self._check()
+        self.outcome = "continued", (msgspec.msgpack.decode(data), sorted(self.events.keys() - received))
+
     async def fail(self, error: bytes, retention_ms: int | None) -> None:
         self._check()
         self.outcome = "failed", error
 
-    async def compensate(self, failure: bytes) -> None:
+    async def compensate(self, failure: bytes) -> tuple[int, int]:
         self._check()
         self.scope, self.failure = "1f", failure
-        self.records = {}
-        self.children = {}
+        self.records, self.children, self.waits, self.groups, self.inbox = {}, {}, {}, {}, []
+        return self.time, self.number
 
     async def retry(self, delay_ms: int, note: bytes) -> None:
         self._check()
         self.attempts += 1
+        self.waits, self.groups, self.inbox = {}, {}, []
         self.records = {name: record for name, record in self.records.items() if record[:1] not in (b"b", b"z", b"T")}
 
     async def release(self, delay_ms: int | None) -> None:
         self._check()
         self.outcome = "released", delay_ms
 
+    async def hold(self, delay_ms: int, reason: str) -> None:
+        self._check()
+        self.outcome = "held", (delay_ms, reason)
 
-def surroundings() -> Surroundings:
-    return Surroundings(
+
+def recorded_value(call: Call[Any, Any], value: Any) -> bytes:
+    """The record of a step that returned `value`, without its stamp."""
+    return encode_result(Record.VALUE, msgspec.msgpack.encode(value), call.origin, 1, 0, WORKER)
+
+
+def worker_context() -> WorkerContext:
+    return WorkerContext(
         worker=WORKER,
+        code="memory",
         namespace="memory",
         max_payload=10_000,
         max_deliveries=5,
         secrets=(),
-        threads=CapacityLimiter(4),
-        now=lambda: datetime.now(UTC),
-        pause_rule=lambda info, step: None,
+        threads=StepThreads(4),
     )
 
 
-def an_execution(port: MemoryPort) -> Execution:
+def history_of(port: MemoryPort) -> History:
+    """What a claim would load."""
+    port.inbox, port.groups = [], {}
+    registered = {key: due for key, due in port.waits.items() if key[0] != journal.GROUP}
+    return History(dict(port.records), dict(port.events), set(port.children), registered, port.number, STARTED)
+
+
+def an_execution(port: MemoryPort, observer: Observer | None = None) -> Execution:
     """One pass, as a claim of what the port holds would begin it."""
     info = ExecutionInfo("x", "task", 1, 0, "memory:x:1")
-    return Execution(port, info, surroundings(), dict(port.records), dict(port.events), set(port.children))
+    return Execution(
+        port,
+        info,
+        worker_context(),
+        observer=observer or Observer(),
+        clock=lambda: None,
+        pause_rule=port.pause_rule,
+        history=history_of(port),
+        encode_input=msgspec.msgpack.encode,
+    )
 
 
-async def one_pass(port: MemoryPort, body: Callable[[], Awaitable[Any]]) -> PassEnd:
-    return await run_pass(an_execution(port), body)
+async def one_pass(
+    port: MemoryPort, body: Callable[[], Coroutine[Any, Any, Any]], observer: Observer | None = None
+) -> PassEnd:
+    execution = an_execution(port, observer)
+    try:
+        return await run_pass(execution, body)
+    finally:
+        execution.close()
 
 
 async def play(
-    handler: DurableHandler[Any, Any], port: MemoryPort, data: Any = None, passes: int = 50
+    handler: DurableHandler[Any, Any],
+    port: MemoryPort,
+    data: Any = None,
+    passes: int = 50,
+    observer: Observer | None = None,
 ) -> tuple[str, Any]:
     """Claim the execution again each time that something is due, until it has ended."""
     for _ in range(passes):
+        history = history_of(port)
         claim = BodyClaim(
             entry="1-0",
             queue="default",
@@ -176,18 +304,40 @@ async def play(
             fence="1@w",
             scope=port.scope,
             task=handler.name,
+            version=1,
             attempt=port.attempts,
             input=msgspec.msgpack.encode(data),
             created=0,
-            doom="",
+            fail_reason="",
             failure=port.failure,
-            records=dict(port.records),
-            events=dict(port.events),
-            children=set(port.children),
-            has_deadline=False,
+            has_begun=port.has_begun,
+            holds=0,
+            held_since=None,
+            records=history.records,
+            events=history.events,
+            steps=history.scheduled,
+            deadline=None,
+            waits={(_LETTERS[kind], name): due for (kind, name), due in history.registered.items()},
+            completions=history.seen,
+            blame=Blame(),
+            clock_base=history.clock_base,
+            parked_at=None,
+            kept_at="",
+            news=[],
             now=port.time,
         )
-        await BodyRun(claim, handler.definition, port, surroundings()).run()
+        run = BodyRun(
+            claim,
+            handler.definition,
+            port,
+            worker_context(),
+            observer=observer or Observer(),
+            clock=lambda: None,
+            pause_rule=port.pause_rule,
+        )
+        await run.run()
+        run.close()
+        port.has_begun = True
         if port.outcome is not None:
             return port.outcome
         port.wake()

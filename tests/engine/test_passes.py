@@ -9,13 +9,13 @@ import msgspec
 import pytest
 
 import zart_redis as zart
-from tests.engine.conftest import Log
 from tests.engine.memory import WORKER, MemoryPort, an_execution, one_pass
-from tests.fundamentals.helpers import happens, until
+from tests.support.waiting import happens, until
 from zart_redis import zart_step
-from zart_redis.engine import drive
-from zart_redis.engine.drive import Gone, Raised, Returned, run_pass
+from zart_redis.engine.drive import run_pass
 from zart_redis.engine.journal import encode_result
+from zart_redis.engine.observer import CodeMismatch, PassInterrupted, Raised, Returned
+from zart_redis.layout import Record, Size
 
 pytestmark = pytest.mark.anyio
 
@@ -56,9 +56,9 @@ async def test_what_is_recorded_is_not_run_again(port: MemoryPort) -> None:
 async def test_the_first_record_of_a_name_stands(port: MemoryPort) -> None:
     execution = an_execution(port)  # which knows of no record, as one whose reply was lost
     record = encode_result(
-        "v", msgspec.msgpack.encode("from elsewhere"), note.definition.origin("pass-a"), 1, 0, WORKER
+        Record.VALUE, msgspec.msgpack.encode("from elsewhere"), note.definition.origin("pass-a"), 1, 0, WORKER
     )
-    port.records["pass-a"] = record + bytes(6)
+    port.records["pass-a"] = record + bytes(Size.STAMP)
 
     async def body() -> str:
         return await note("a")
@@ -83,7 +83,7 @@ async def test_another_kind_of_call_is_a_mismatch(port: MemoryPort) -> None:
         await zart.sleep("pass-a", "1h")
 
     await one_pass(port, before)
-    assert await one_pass(port, after) == Raised(zart.ReplayMismatch("pass-a", "step", "sleep"))
+    assert await one_pass(port, after) == CodeMismatch(zart.ReplayMismatch("pass-a", "step", "sleep"))
 
 
 # Parking
@@ -121,7 +121,7 @@ GROUPS = [gathered, in_task_group, in_anyio_group, in_nested_groups]
 
 
 @pytest.mark.parametrize("together", GROUPS, ids=lambda group: group.__name__)
-async def test_all_branches_are_parked_as_one(port: MemoryPort, log: Log, together: Callable[..., Any]) -> None:
+async def test_all_branches_are_parked_as_one(port: MemoryPort, together: Callable[..., Any]) -> None:
     async def chain() -> None:
         await note("a")
         await note("b")
@@ -133,10 +133,9 @@ async def test_all_branches_are_parked_as_one(port: MemoryPort, log: Log, togeth
     async def body() -> None:
         await together(zart.sleep("nap", "1h"), zart.wait_for_event("told"), chain(), fan_out())
 
-    assert await one_pass(port, body) is Gone.PARKED
-    assert port.parks == [(["1", "later", "nap", "told"], "parked")]
+    assert await one_pass(port, body) is PassInterrupted.PARKED
+    assert port.parks[-1] == (["later", "nap", "told"], "parked")
     assert runs == ["a", "b"]
-    assert log.said == []
 
 
 async def test_a_wait_that_has_ended_goes_on_while_the_others_stay(port: MemoryPort) -> None:
@@ -148,12 +147,12 @@ async def test_a_wait_that_has_ended_goes_on_while_the_others_stay(port: MemoryP
         await asyncio.gather(zart.sleep("nap", "1h"), told())
 
     port.offer("told", "now")
-    assert await one_pass(port, body) is Gone.PARKED
-    assert port.parks == [(["nap", "told"], "ready"), (["nap"], "parked")]
+    assert await one_pass(port, body) is PassInterrupted.PARKED
+    assert port.parks[-1] == (["nap"], "parked")
     assert runs == ["a"]
 
 
-async def test_while_a_step_runs_in_place_the_body_is_held_and_a_poke_moves_its_sleeper(port: MemoryPort) -> None:
+async def test_while_a_step_runs_in_place_the_body_is_held_and_a_wake_moves_its_sleeper(port: MemoryPort) -> None:
     begun, go_on = asyncio.Event(), asyncio.Event()
 
     @zart_step("pass-long")
@@ -174,7 +173,7 @@ async def test_while_a_step_runs_in_place_the_body_is_held_and_a_poke_moves_its_
     await happens(begun)
     await until(lambda: port.parks == [(["nap"], "held")])
     port.wake()
-    execution.poke()
+    execution.wake()
     await until(lambda: runs == ["after the nap"])
     assert not passing.done()
     go_on.set()
@@ -197,9 +196,130 @@ async def test_a_held_body_is_parked_when_its_step_has_ended(port: MemoryPort) -
     await happens(begun)
     await until(lambda: port.parks == [(["nap"], "held")])
     go_on.set()
-    assert await passing is Gone.PARKED
+    assert await passing is PassInterrupted.PARKED
     assert port.parks[-1] == (["nap"], "parked")
     assert port.recorded == ["pass-brief"]
+
+
+async def test_a_step_between_two_attempts_does_not_hold_the_body(port: MemoryPort) -> None:
+    @zart_step("pass-flaky", retry="fixed(1, 1h)")
+    async def flaky() -> str:
+        runs.append("flaky")
+        if len(runs) == 1:
+            raise RuntimeError
+        return "at last"
+
+    async def body() -> object:
+        return await asyncio.gather(flaky(), zart.sleep("nap", "2h"))
+
+    assert await one_pass(port, body) is PassInterrupted.PARKED
+    assert port.parks[-1] == (["nap", "pass-flaky"], "parked")
+    port.wake()
+    assert await one_pass(port, body) is PassInterrupted.PARKED
+    assert port.parks[-1] == (["nap"], "parked")
+    port.wake()
+    assert await one_pass(port, body) == Returned(["at last", None])
+    assert runs == ["flaky", "flaky"]
+
+
+async def test_a_step_between_two_attempts_is_tried_again_in_a_held_body(port: MemoryPort) -> None:
+    begun, go_on, attempts = asyncio.Event(), asyncio.Event(), 0
+
+    @zart_step("pass-flaky-beside", retry="fixed(1, 1h)")
+    async def flaky() -> str:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            raise RuntimeError
+        return "at last"
+
+    @zart_step("pass-beside")
+    async def beside() -> None:
+        begun.set()
+        await go_on.wait()
+
+    async def body() -> object:
+        return await asyncio.gather(flaky(), beside())
+
+    execution = an_execution(port)
+    passing = asyncio.create_task(run_pass(execution, body))
+    port.on_change = execution.wake
+    await happens(begun)
+    await until(lambda: port.parks and port.parks[-1] == (["pass-flaky-beside"], "held"))
+    port.wake()
+    await until(lambda: attempts == 2)
+    assert not passing.done()
+    go_on.set()
+    assert await passing == Returned(["at last", None])
+
+
+async def test_a_pause_rule_holds_steps_that_have_not_begun(port: MemoryPort) -> None:
+    async def body() -> str:
+        return await note("a")
+
+    port.paused = "rule"
+    assert await one_pass(port, body) is PassInterrupted.PARKED
+    assert (port.parks, runs) == ([(["pass-a"], "parked")], [])
+    port.resume()
+    assert await one_pass(port, body) == Returned("a")
+
+
+async def test_a_pause_rule_that_is_removed_lets_a_held_body_begin_its_steps(port: MemoryPort) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    @zart_step("pass-before-the-rule")
+    async def before() -> None:
+        begun.set()
+        await go_on.wait()
+
+    async def later() -> str:
+        await zart.sleep("nap", "1s")
+        return await note("held")
+
+    async def body() -> object:
+        return await asyncio.gather(before(), later())
+
+    execution = an_execution(port)
+    port.on_change = execution.wake
+    passing = asyncio.create_task(run_pass(execution, body))
+    await happens(begun)
+    await until(lambda: port.parks and port.parks[-1] == (["nap"], "held"))
+    port.paused = "rule"
+    port.wake()
+    await until(lambda: port.parks[-1] == (["pass-held"], "held"))
+    assert runs == []
+    port.resume()
+    await until(lambda: runs == ["held"])
+    go_on.set()
+    assert await passing == Returned([None, "held"])
+
+
+async def test_a_step_that_its_body_cancelled_is_not_begun_again(port: MemoryPort) -> None:
+    begun: list[str] = []
+
+    @zart_step("pass-loser")
+    async def loser() -> None:
+        begun.append("loser")
+        await asyncio.sleep(60)
+
+    async def body() -> str:
+        racing = asyncio.ensure_future(loser())
+        await zart.sleep("limit", "1s")
+        racing.cancel()
+        await asyncio.wait([racing])
+        await zart.sleep("nap", "1h")
+        return "after it"
+
+    execution = an_execution(port)
+    port.on_change = execution.wake
+    passing = asyncio.create_task(run_pass(execution, body))
+    await until(lambda: begun and port.parks)
+    port.wake()
+    assert await passing is PassInterrupted.PARKED
+    assert port.records["pass-loser"].startswith(Record.CANCELLED.encode())
+    port.wake()
+    assert await one_pass(port, body) == Returned("after it")
+    assert begun == ["loser"]
 
 
 async def test_scheduled_steps_are_registered_before_the_body_may_be_parked(port: MemoryPort) -> None:
@@ -207,29 +327,9 @@ async def test_scheduled_steps_are_registered_before_the_body_may_be_parked(port
         handles = [zart.schedule(note(word)) for word in "abc"]
         return [result.unwrap() for result in await zart.wait(handles)]
 
-    assert await one_pass(port, body) is Gone.PARKED
+    assert await one_pass(port, body) is PassInterrupted.PARKED
     assert sorted(port.children) == ["pass-a", "pass-b", "pass-c"]
     assert runs == []
-
-
-async def test_what_is_not_durable_beside_a_durable_call_is_cut_off_with_a_warning(port: MemoryPort, log: Log) -> None:
-    cut: list[str] = []
-
-    async def download() -> None:
-        try:
-            await asyncio.sleep(30)
-        except asyncio.CancelledError:
-            cut.append("download")
-            raise
-
-    async def body() -> None:
-        await asyncio.gather(zart.sleep("nap", "1h"), download())
-
-    assert await one_pass(port, body) is Gone.PARKED
-    assert cut == ["download"]
-    ((event, fields),) = log.said
-    assert "not durable" in event
-    assert "download" in fields["awaiting"]
 
 
 # Losing the claim
@@ -246,7 +346,7 @@ async def test_a_body_whose_claim_is_lost_ends_and_never_learns_of_it(port: Memo
             seen.append(error)
 
     port.fenced = True
-    assert await one_pass(port, body) is Gone.LOST
+    assert await one_pass(port, body) is PassInterrupted.LOST
     assert (runs, seen, port.records) == (["a"], [], {})
 
 
@@ -255,7 +355,7 @@ async def test_a_refused_schedule_ends_the_pass(port: MemoryPort) -> None:
         await zart.wait([zart.schedule(note("a"))])
 
     port.fenced = True
-    assert await one_pass(port, body) is Gone.LOST
+    assert await one_pass(port, body) is PassInterrupted.LOST
 
 
 async def test_a_lost_body_is_cut_off_in_the_middle_of_a_step(port: MemoryPort) -> None:
@@ -272,8 +372,8 @@ async def test_a_lost_body_is_cut_off_in_the_middle_of_a_step(port: MemoryPort) 
     execution = an_execution(port)
     passing = asyncio.create_task(run_pass(execution, body))
     await happens(begun)
-    execution.lose()
-    assert await passing is Gone.LOST
+    execution.revoke()
+    assert await passing is PassInterrupted.LOST
     assert port.recorded == []
 
 
@@ -297,7 +397,7 @@ async def test_a_draining_body_records_the_step_that_runs_and_begins_no_other(po
     await happens(begun)
     execution.drain()
     go_on.set()
-    assert await passing is Gone.DRAINED
+    assert await passing is PassInterrupted.DRAINED
     assert port.recorded == ["pass-running"]
     assert runs == []
 
@@ -310,103 +410,4 @@ async def test_a_draining_body_that_only_sleeps_is_parked(port: MemoryPort) -> N
     passing = asyncio.create_task(run_pass(execution, body))
     await asyncio.sleep(0)
     execution.drain()
-    assert await passing in (Gone.PARKED, Gone.DRAINED)
-
-
-# Being put away
-
-
-async def test_finally_blocks_and_context_managers_see_no_step_executed(port: MemoryPort) -> None:
-    class Manager:
-        async def __aenter__(self) -> None: ...
-
-        async def __aexit__(self, *_: object) -> None:
-            await note("exit")
-
-    async def body() -> None:
-        async with Manager():
-            try:
-                await zart.sleep("nap", "1h")
-            finally:
-                await note("finally")
-                await zart.capture("captured", lambda: runs.append("captured"))
-                await zart.sleep("another", "1h")
-
-    assert await one_pass(port, body) is Gone.PARKED
-    assert (runs, port.recorded) == ([], [])
-    assert port.parks == [(["nap"], "parked")]
-
-
-async def test_nothing_is_scheduled_while_a_body_is_put_away(port: MemoryPort) -> None:
-    async def body() -> None:
-        try:
-            await zart.sleep("nap", "1h")
-        finally:
-            zart.schedule(note("late"))
-
-    assert await one_pass(port, body) is Gone.PARKED
-    assert port.children == {}
-
-
-async def test_a_swallowed_cancellation_does_not_let_a_body_go_on(port: MemoryPort) -> None:
-    async def body() -> str:
-        for attempt in range(3):
-            try:
-                await zart.sleep(f"nap-{attempt}", "1h")
-            except BaseException:
-                runs.append("swallowed")
-        return await note("never")
-
-    assert await one_pass(port, body) is Gone.PARKED
-    assert runs == ["swallowed"] * 3
-    assert port.recorded == []
-
-
-async def test_a_body_that_does_not_end_is_left_to_itself(
-    port: MemoryPort, log: Log, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(drive, "UNWIND_SECONDS", 0.05)
-    released, left = asyncio.Event(), asyncio.Event()
-
-    async def body() -> None:
-        try:
-            await zart.sleep("nap", "1h")
-        finally:
-            while not released.is_set():
-                try:
-                    await released.wait()
-                except asyncio.CancelledError:
-                    pass
-            left.set()
-
-    assert await one_pass(port, body) is Gone.PARKED
-    assert "does not end" in log.said[-1][0]
-    released.set()
-    await happens(left)
-
-
-async def test_no_task_of_a_body_outlives_its_pass(port: MemoryPort) -> None:
-    ended: list[str] = []
-
-    async def background() -> None:
-        try:
-            await asyncio.sleep(30)
-        finally:
-            ended.append("background")
-
-    async def body() -> str:
-        task = asyncio.create_task(background())
-        await asyncio.sleep(0)
-        assert not task.done()
-        return "returned"
-
-    assert await one_pass(port, body) == Returned("returned")
-    assert ended == ["background"]
-
-
-async def test_a_body_that_cancels_itself_has_failed(port: MemoryPort) -> None:
-    async def body() -> None:
-        raise asyncio.CancelledError
-
-    end = await one_pass(port, body)
-    assert isinstance(end, Raised)
+    assert await passing in (PassInterrupted.PARKED, PassInterrupted.DRAINED)

@@ -1,7 +1,9 @@
 """Failures: retries of steps and of executions, timeouts, deadlines, and on_failure, which is durable itself."""
 
 import asyncio
+import contextlib
 import itertools
+import logging
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -9,7 +11,8 @@ from typing import Any
 import pytest
 
 import zart_redis as zart
-from tests.fundamentals.helpers import SECONDS, SOON, a_worker, happens, reaches, until
+from tests.support.waiting import SECONDS, SOON, happens, reaches, until
+from tests.support.workers import running_worker
 from zart_redis import RetryConfig, ZartErr, zart_durable, zart_step
 
 pytestmark = pytest.mark.anyio
@@ -299,7 +302,7 @@ async def test_the_deadline_counts_from_start_though_no_worker_was_there(schedul
     await scheduler.start_for(unattended, "unattended-1")
     created = (await scheduler.status("unattended-1")).created_at.timestamp()
     await until(lambda: time.time() > created + 0.05)
-    async with a_worker(scheduler):
+    async with running_worker(scheduler):
         record = await scheduler.wait("unattended-1", SOON)
     assert record.status == "failed"
     assert record.error is not None
@@ -310,7 +313,7 @@ async def test_the_deadline_counts_from_start_though_no_worker_was_there(schedul
 async def test_a_starter_without_the_handler_gets_its_deadline_too(scheduler: zart.DurableScheduler) -> None:
     await scheduler.start("bare-1", "declared-later")
     later = zart_durable("declared-later", timeout="60ms")(waiting)
-    async with a_worker(scheduler):
+    async with running_worker(scheduler):
         with pytest.raises(zart.ExecutionFailed) as raised:
             await scheduler.wait_for(later, "bare-1", SOON)
     assert raised.value.error == zart.ExecutionTimeout()
@@ -341,7 +344,7 @@ async def test_recorded_successes_stay_and_failed_steps_run_again(scheduler: zar
         await bad("in-place")
         return zart.context().current_attempt
 
-    assert await scheduler.start_and_wait_for(again, "again-1", timeout=SOON) == 3
+    assert await scheduler.start_and_wait_for(again, "again-1", timeout=SOON) == 2
     assert sorted(runs) == ["bad-in-place"] * 2 + ["bad-scheduled"] * 2 + ["good"] * 2
     assert (await scheduler.status("again-1")).attempt == 3
 
@@ -368,7 +371,7 @@ async def test_a_failed_step_that_was_never_waited_for_runs_again_too(scheduler:
     async def not_looking() -> str:
         handle = zart.schedule(aside())
         await give_time()
-        if zart.context().current_attempt == 1:
+        if zart.context().current_attempt == 0:
             raise RuntimeError
         (result,) = await zart.wait([handle])
         return result.unwrap()
@@ -410,7 +413,7 @@ async def test_spent_execution_retries_are_max_retries_exhausted(scheduler: zart
     assert error.attempts == 3
     assert isinstance(error.last_error, zart.RemoteError)
     assert (error.last_error.type_name, error.last_error.message) == ("ValueError", "never")
-    assert attempts == [(1, 2), (2, 2), (3, 2)]
+    assert attempts == [(0, 2), (1, 2), (2, 2)]
 
 
 @pytest.mark.usefixtures("worker")
@@ -586,11 +589,15 @@ async def test_an_on_failure_that_raises_fails_the_execution(scheduler: zart.Dur
 
     @zart_durable("unhandled", on_failure=on_failure)
     async def unhandled() -> None:
-        raise ValueError
+        raise ValueError("the first")
 
     error = await failure_of(scheduler, unhandled)
     assert isinstance(error, zart.RemoteError)
-    assert error.message == "cannot help"
+    assert error.message == "the first"
+    shown = (await scheduler.status("failing-1")).error
+    for noted in (error, shown):
+        assert noted is not None
+        assert noted.__notes__[-1] == "on_failure failed too: RuntimeError: cannot help"
 
 
 async def test_on_failure_may_use_every_free_function_and_survives_a_change_of_workers(
@@ -623,10 +630,10 @@ async def test_on_failure_may_use_every_free_function_and_survives_a_change_of_w
         await decline("not today")
         return []
 
-    async with a_worker(scheduler):
+    async with running_worker(scheduler):
         await scheduler.start_for(compensated, "compensated-1", 7)
         await reaches(scheduler, "compensated-1", "waiting", "event signed")
-    async with a_worker(scheduler):
+    async with running_worker(scheduler):
         await scheduler.offer_event("compensated-1", "signed", "me")
         outcome = await scheduler.wait_for(compensated, "compensated-1", SOON)
     assert outcome == ["money", "goods", "points", "me", -1]
@@ -664,8 +671,112 @@ async def test_a_body_in_on_failure_is_past_its_deadline_and_not_cut_off(schedul
         await zart.sleep("nap", "1h")
         return ""
 
-    async with a_worker(scheduler):
+    async with running_worker(scheduler):
         await scheduler.start_for(resting, "resting-1")
         await happens(began)
         record = await scheduler.wait("resting-1", SECONDS)
     assert record.output == "rested"
+
+
+# Several failures at once
+
+
+@zart_step("lose-{what}", raises=(Declined,))
+async def lose(what: str) -> None:
+    raise Declined(what)
+
+
+async def substitute(what: str) -> None:
+    """Loses it, but only when the other has failed."""
+    try:
+        await zart.wait_for_event(f"never-{what}")
+    except asyncio.CancelledError:
+        await lose(what)
+
+
+async def in_a_group() -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(substitute("coat"))
+        group.create_task(zart.require(lose("hat")))
+
+
+async def lose_later(what: str) -> None:
+    await zart.sleep(f"before-{what}", "20ms")
+    await lose(what)
+
+
+async def by_hand() -> None:
+    results = await asyncio.gather(lose_later("coat"), lose("hat"), return_exceptions=True)
+    raise ExceptionGroup("both", [result for result in results if isinstance(result, Exception)])
+
+
+@pytest.mark.usefixtures("worker")
+@pytest.mark.parametrize("body", [in_a_group, by_hand], ids=lambda body: body.__name__)
+@pytest.mark.parametrize("is_nested", [False, True])
+async def test_the_first_recorded_failure_of_a_group_is_the_failure(
+    scheduler: zart.DurableScheduler, body: Callable[[], Coroutine[Any, Any, None]], is_nested: bool
+) -> None:
+    failures: list[zart.Failure] = []
+
+    async def keep(data: None, failure: zart.Failure) -> str:
+        failures.append(failure)
+        raise RuntimeError("no more")
+
+    @zart_durable("losing", on_failure=keep)
+    async def losing() -> str:
+        if not is_nested:
+            await body()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(substitute("scarf"))
+            group.create_task(body())
+        return "kept"
+
+    error = await failure_of(scheduler, losing)
+    assert isinstance(error, zart.StepFailed)
+    assert error.step == "lose-hat"
+    others = ["lose-coat", "lose-scarf"] if is_nested else ["lose-coat"]
+    noted = [note for note in error.__notes__ if note.startswith("Another failure beside it: ")]
+    assert len(noted) == len(others)
+    assert all(any(other in note for note in noted) for other in others)
+    (failure,) = failures
+    assert isinstance(failure, zart.StepFailure)
+    assert failure.step == "lose-hat"
+    assert set(noted) <= set(failure.error.__notes__)
+
+
+# Records that nothing asks for any more
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_recorded_names_that_a_body_does_not_ask_for_are_logged_once(
+    scheduler: zart.DurableScheduler, caplog: pytest.LogCaptureFixture, fails: bool
+) -> None:
+    names = iter(["one", "two"])
+
+    @zart_step("work")
+    async def work() -> None: ...
+
+    @zart_step("endless")
+    async def endless() -> None:
+        await asyncio.sleep(60)
+
+    @zart_durable("renaming")
+    async def renaming() -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.02):
+                await endless()
+        await work().named(next(names))
+        await zart.wait_for_event("go")
+        if fails:
+            raise ValueError
+
+    caplog.set_level(logging.WARNING, "zart")
+    async with running_worker(scheduler, handlers=[renaming], warm=0):
+        await scheduler.start("renaming-1", "renaming")
+        await reaches(scheduler, "renaming-1", "waiting", "event go")
+        await scheduler.offer_event("renaming-1", "go", None)
+        assert (await scheduler.wait("renaming-1", SOON)).status == ("failed" if fails else "completed")
+    (line,) = [record.getMessage() for record in caplog.records if "without asking" in record.getMessage()]
+    assert "'one'" in line
+    assert "'two'" not in line
+    assert "endless" not in line

@@ -1,7 +1,6 @@
 """Managing executions: start them, follow them, wait, cancel, list, count. And what is refused."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,7 +9,8 @@ from typing import Any, Literal
 import pytest
 
 import zart_redis as zart
-from tests.fundamentals.helpers import SOON, a_worker, happens, reaches, until
+from tests.support.waiting import SOON, happens, reaches, until
+from tests.support.workers import running_worker
 from zart_redis import ExecutionStatus, StartRequest, zart_durable, zart_step
 
 pytestmark = pytest.mark.anyio
@@ -122,7 +122,7 @@ async def test_a_delayed_start_begins_later(scheduler: zart.DurableScheduler) ->
 async def test_a_delayed_start_can_be_cancelled(scheduler: zart.DurableScheduler) -> None:
     await scheduler.start("later", "echo", 1, delay="50ms")
     assert await scheduler.cancel("later")
-    async with a_worker(scheduler):
+    async with running_worker(scheduler):
         await scheduler.start_and_wait_for(echo, "other", 1, SOON)
         assert (await scheduler.wait("later", SOON)).status == "cancelled"
 
@@ -135,7 +135,7 @@ async def test_an_execution_goes_to_the_queue_of_its_handler_or_of_its_start(sch
     await scheduler.start_for(mail, "back", 3, queue="default")
     await scheduler.wait("back", SOON)
     assert (await scheduler.status("handlers")).status == "scheduled"
-    async with a_worker(scheduler, queues=["mail"]):
+    async with running_worker(scheduler, queues=["mail"]):
         assert await scheduler.wait_for(mail, "handlers", SOON) == 1
         assert await scheduler.wait_for(echo, "starters", SOON) == 2
     assert (await scheduler.status("starters")).queue == "mail"
@@ -144,17 +144,17 @@ async def test_an_execution_goes_to_the_queue_of_its_handler_or_of_its_start(sch
 async def test_a_starter_needs_not_know_the_handler(scheduler: zart.DurableScheduler) -> None:
     await scheduler.start("far", "declared-elsewhere", {"a": [1]})
     elsewhere = zart_durable("declared-elsewhere")(same)
-    async with a_worker(scheduler):
+    async with running_worker(scheduler):
         assert await scheduler.wait_for(elsewhere, "far", SOON) == {"a": [1]}
 
 
 async def test_a_task_that_no_worker_knows_is_left_for_one_that_does(scheduler: zart.DurableScheduler) -> None:
     await scheduler.start("new", "of-next-version", 1)
-    async with a_worker(scheduler, handlers=[echo]):
+    async with running_worker(scheduler, handlers=[echo]):
         record = await reaches(scheduler, "new", "scheduled", "a worker that knows task 'of-next-version'")
         assert record.started_at is None or record.status == "scheduled"
     known = zart_durable("of-next-version")(same)
-    async with a_worker(scheduler, handlers=[known]):
+    async with running_worker(scheduler, handlers=[known]):
         assert await scheduler.wait_for(known, "new", SOON) == 1
     assert (await scheduler.status("new")).attempt == 1
 
@@ -190,12 +190,12 @@ async def test_wait_times_out_and_the_execution_goes_on(scheduler: zart.DurableS
     with pytest.raises(zart.WaitTimedOut) as raised:
         await scheduler.wait("slow", "30ms")
     assert raised.value.execution_id == "slow"
-    async with a_worker(scheduler):
+    async with running_worker(scheduler):
         assert (await scheduler.wait("slow", SOON)).output == 1
 
 
 async def test_a_wait_of_no_time_still_looks_once(scheduler: zart.DurableScheduler) -> None:
-    async with a_worker(scheduler):
+    async with running_worker(scheduler):
         await scheduler.start_and_wait_for(echo, "done", 1, SOON)
     assert (await scheduler.wait("done", "1s")).output == 1
 
@@ -214,9 +214,7 @@ async def test_wait_is_woken_by_the_completion_and_does_not_ask_again_and_again(
         calls = client.info("commandstats").get("cmdstat_hgetall", {"calls": 0})["calls"]
     assert calls == 0
     await scheduler.offer_event("p", "go")
-    began = time.monotonic()
     assert (await waiter).output == "gone"
-    assert time.monotonic() - began < 1
 
 
 @pytest.mark.usefixtures("worker")
@@ -236,7 +234,7 @@ async def test_wait_completion_gives_the_output_as_a_type(scheduler: zart.Durabl
 async def test_many_wait_for_one(scheduler: zart.DurableScheduler) -> None:
     await scheduler.start("one", "echo", 1)
     waiters = [asyncio.create_task(scheduler.wait_for(echo, "one", SOON)) for _ in range(20)]
-    async with a_worker(scheduler):
+    async with running_worker(scheduler):
         assert await asyncio.gather(*waiters) == [1] * 20
 
 
@@ -356,7 +354,7 @@ async def test_lists_are_filtered_by_status_task_and_queue(scheduler: zart.Durab
 
 
 async def test_an_execution_that_has_been_started_again_is_listed_once(scheduler: zart.DurableScheduler) -> None:
-    async with a_worker(scheduler):
+    async with running_worker(scheduler):
         for number in range(3):
             await scheduler.start_and_wait_for(echo, "e", number, SOON)
     (record,) = await scheduler.list_executions()
@@ -376,7 +374,7 @@ async def test_bad_lists_are_refused(scheduler: zart.DurableScheduler) -> None:
 async def test_stats_count_by_status_task_and_queue(scheduler: zart.DurableScheduler) -> None:
     await scheduler.start_many([(f"e{n}", "echo", n) for n in range(3)])
     await scheduler.start_for(patient, "p")
-    async with a_worker(scheduler):
+    async with running_worker(scheduler):
         for number in range(3):
             await scheduler.wait(f"e{number}", SOON)
         await reaches(scheduler, "p", "waiting", "event go")
@@ -396,7 +394,7 @@ async def test_stats_tell_how_deep_a_queue_is_before_any_worker_reads_it(schedul
 
 async def test_what_has_finished_disappears_after_its_retention(scheduler: zart.DurableScheduler) -> None:
     short = zart_durable("short", retention="60ms")(same)
-    async with a_worker(scheduler):
+    async with running_worker(scheduler):
         await scheduler.start_and_wait_for(short, "s", 1, SOON)
         await scheduler.start_and_wait_for(echo, "e", 1, SOON)
 
@@ -510,7 +508,7 @@ async def test_a_result_or_output_over_the_limit_fails_the_execution(scheduler: 
     async def big_arguments() -> Any:
         await zart.wait([zart.schedule(zart_step("take")(same)("x" * 1000))])
 
-    async with a_worker(scheduler, max_payload=1000):
+    async with running_worker(scheduler, max_payload=1000):
         handlers: list[zart.DurableHandler[None, Any]] = [big_step, big_output, big_arguments]
         for handler in handlers:
             with pytest.raises(zart.ExecutionFailed) as raised:

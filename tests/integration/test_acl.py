@@ -11,8 +11,9 @@ import pytest
 from redis import exceptions
 
 import zart_redis as zart
-from tests.fundamentals.helpers import SOON, a_worker, reaches
-from tests.servers import RedisProcess
+from tests.support.servers import RedisProcess
+from tests.support.waiting import SOON, reaches
+from tests.support.workers import running_worker
 from zart_redis import zart_durable, zart_step
 from zart_redis.store.lua import SCRIPTS
 
@@ -24,7 +25,7 @@ RULE = re.search(r"^ACL SETUSER (zart .*?)$", README.read_text().replace("\\\n",
 
 @zart_step("acl-part-{number}", retry="fixed(1, 1ms)")
 async def part(number: int) -> int:
-    if number == 1 and zart.context().current_attempt == 1:
+    if number == 1 and zart.context().current_attempt == 0:
         raise RuntimeError("once")
     return number
 
@@ -47,7 +48,7 @@ def guarded(redis_server: RedisProcess) -> Iterator[RedisProcess]:
 
 async def test_everything_works_with_it(guarded: RedisProcess) -> None:
     url = guarded.url.replace("unix://", "unix://zart:a-long-password@")
-    async with zart.DurableScheduler(url) as scheduler, a_worker(scheduler):
+    async with zart.DurableScheduler(url) as scheduler, running_worker(scheduler):
         await scheduler.start_for(job, "it")
         await reaches(scheduler, "it", "waiting", "event go")
         await scheduler.pause(task_name="acl-job")
@@ -84,6 +85,15 @@ def test_nothing_else_is_allowed(guarded: RedisProcess) -> None:
         for forbidden in attempts:
             with pytest.raises(exceptions.ResponseError, match=r"NOPERM|permission|can't access"):
                 forbidden()
+
+
+def test_it_allows_every_command_of_the_scripts() -> None:
+    assert RULE
+    allowed = {word[1:].replace("|", " ") for word in RULE[1].split() if word.startswith("+")}
+    for script in SCRIPTS.values():
+        for command, subcommand in re.findall(r"redis\.p?call\('(\w+)'(?:, '(\w+)')?", script.source.decode()):
+            names = {command.lower(), f"{command} {subcommand}".lower()}
+            assert names & allowed, f"{script.name} calls {command} {subcommand}"
 
 
 def test_it_names_no_command_that_is_not_used() -> None:

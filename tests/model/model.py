@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from functools import partial
 
-from tests.model.core import Core
-from tests.model.records import failed_at, is_failure, matches_any, stamp, success_at
-from tests.model.state import Child, Claim, Entry, Event, Execution, Rule, Wait
+from tests.model.records import failed_at, is_failure, is_final, matches_any, stamp, success_at
+from tests.model.state import ABSENT, Child, Claim, Entry, Event, Execution, Hold, Loaded, Refused, Rule
+from tests.model.transitions_base import TransitionsBase
 from zart_redis.model import EventDelivery
-from zart_redis.store.transitions import Cancelled, Parked, Rerun, Started
+from zart_redis.store.replies import Cancelled, OnFailure, Parked, Rerun, Started
 
 CONFLICT = "conflict"
 """Patterns of both kinds match a name; which of several such names is told is not decided."""
 
 
-class Model(Core):
+class Model(TransitionsBase):
     # ---- by clients ----
 
     def start(
@@ -31,7 +31,7 @@ class Model(Core):
         if delay is None:
             self._enqueue(new)
         else:
-            new.waits[""] = Wait("d", self.now + delay)
+            new.waits["d"] = self.now + delay
         return Started(new.run, "scheduled")
 
     def restart(self, id: str, data: bytes | None, timeout: int | None = None) -> int | None:
@@ -49,7 +49,8 @@ class Model(Core):
         old = self.executions.get(id)
         if not old:
             return None
-        records, events = old.records[str(old.run)], old.events[old.run]
+        events = old.events[old.run]
+        records = dict.fromkeys(events, b"w") | old.records[str(old.run)]
         again: dict[str, int | None] = {}
         kept: dict[str, int] = {}
         for name, record in records.items():
@@ -59,13 +60,14 @@ class Model(Core):
             success = success_at(record, events.get(name))
             if success is not None and (keep or (not chosen and not rest_reruns)):
                 kept[name] = success
-            else:
+            elif not record.startswith(b"F"):
                 again[name] = success if success is not None else failed_at(record)
         earliest = min((at for at in again.values() if at is not None), default=None)
         self._break_off(old)
         new = self._begin(old, id, old.task, old.queue, old.input, timeout)
         new.records[new.scope] = {name: records[name] for name in kept}
         new.events[new.run] = {name: events[name] for name in kept if records[name].startswith(b"w")}
+        new.completions = old.completions or 0
         self._enqueue(new)
         stale = [name for name, at in kept.items() if earliest is not None and at > earliest]
         return Rerun(new.run, sorted(again), sorted(kept), sorted(stale))
@@ -82,7 +84,7 @@ class Model(Core):
             x.records.pop(x.scope)
             x.compensates, x.failure = False, None
         del x.records[x.scope][step]
-        x.error, x.expires, x.since = None, None, self.now
+        x.error, x.expires, x.since, x.clock_base = None, None, self.now, self.now
         x.status = "running"
         self._enqueue(x)
         return "retrying"
@@ -105,16 +107,13 @@ class Model(Core):
         events = x.events[x.run]
         if name in events:
             return EventDelivery.DUPLICATE
-        wait = x.waits.get(name)
-        awaited = wait is not None and wait.letter == "w"
-        too_late = awaited and wait is not None and wait.is_due(self.now)
-        events[name] = Event(payload, awaited and not too_late, self.now)
-        if too_late:
-            x.records[x.scope][name] = b"T" + stamp(self.now)
+        self._catch_up(x)
+        awaited = x.waits.pop(f"w{name}", ABSENT) is not ABSENT
+        events[name] = Event(payload, awaited, self._number(x), self.now)
+        self._announce(x, events[name].number, "w", name)
         if awaited:
-            del x.waits[name]
             self._wake(x)
-        return EventDelivery.DELIVERED if events[name].delivered else EventDelivery.BUFFERED
+        return EventDelivery.DELIVERED if awaited else EventDelivery.BUFFERED
 
     def pause(self, rule: Rule) -> None:
         self.rules[rule.id] = rule
@@ -128,17 +127,22 @@ class Model(Core):
 
     # ---- by a worker that holds a body ----
 
-    def record(self, claim: Claim, name: str, record: bytes) -> bytes | None:
-        records = self._records(claim)
+    def record(self, claim: Claim, name: str, record: bytes, ordered: bool) -> bytes:
+        x, records = self._held(claim), self._records(claim)
+        if ordered:
+            self._catch_up(x)
         first = records.get(name)
-        if first is not None and not first.startswith(b"a"):
+        if first is not None and is_final(first):
             return first
-        records[name] = record + stamp(self.now)
-        return None
+        end = stamp(self.now, self._number(x) if ordered else 0)
+        records[name] = record + end
+        return end
 
     def attempt(self, claim: Claim, name: str, failed: int, timeout: int | None, delay: int) -> tuple[bytes, int]:
         records = self._records(claim)
         first = records.get(name, b"")
+        if first.startswith(b"x"):
+            first = b""
         if first and (not first.startswith(b"a") or int(first[1:].split(b",")[0]) == failed):
             return first, self.now
         deadline = first.split(b",")[1].decode() if first else ""
@@ -161,17 +165,43 @@ class Model(Core):
         if missing:
             x.groups.setdefault(group, set()).update(missing)
 
-    def park(self, claim: Claim, waits: Sequence[tuple[str, str, str]], hold: bool) -> Parked:
+    def park(
+        self,
+        claim: Claim,
+        seen: int,
+        hold: str,
+        waits: Sequence[tuple[str, str, str]],
+        gone: Sequence[tuple[str, str]],
+    ) -> Parked:
         x = self._held(claim)
-        ready = [found for wait in waits if (found := self._register(x, *wait)) is not None]
-        if ready or hold:
-            return Parked(False, self.now if ready else None, ready)
+        for letter, name in gone:
+            x.waits.pop(letter + name, None)
+        is_over = [self._register(x, *wait) for wait in waits]
+        fired = self._fire_overdue(x)
+        newest = x.completions or 0
+        if newest > seen or any(is_over) or fired:
+            x.news = [news for news in x.news if news.number > seen]
+            return Parked("ready", self.now, newest, self.news(x))
+        if hold == "1":
+            return Parked("held", self.now, seen, [])
+        x.blame = None
+        if hold == "keep":
+            x.kept_by = claim.worker
+        x.parked_at = newest
         self._put_down(x)
-        if any(kind == "pause" and self.rules[rule].extend for kind, _, rule in waits):
+        if any(letter == "p" and self.rules[rule].extend for letter, rule, _ in waits):
             self._stop_clock(x)
-        return Parked(True, None, [])
+        return Parked("parked", self.now, seen, [])
 
-    def limit(self, claim: Claim, timeout: int) -> None:
+    def load(self, claim: Claim) -> Loaded:
+        """All that is recorded, for a worker that has dropped the body that it kept."""
+        x = self._held(claim)
+        x.groups.clear()
+        x.news.clear()
+        records, events = dict(x.records[x.scope]), dict(x.events[x.run])
+        return Loaded(records, events, set(x.children), dict(x.waits), x.completions or 0)
+
+    def set_deadline(self, claim: Claim, timeout: int) -> None:
         x = self._held(claim)
         if x.deadline is None:
             x.deadline = (x.created if x.since is None else x.since) + timeout
@@ -180,7 +210,8 @@ class Model(Core):
         x = self._held(claim)
         x.output = output
         if x.children:
-            x.finishing = retention
+            x.pending_retention = retention
+            x.blame = None
             self._forget_waits(x)
             self._put_down(x)
         else:
@@ -191,23 +222,24 @@ class Model(Core):
         x.error = error
         self._complete(x, "failed", retention)
 
-    def compensate(self, claim: Claim, failure: bytes) -> str:
+    def begin_on_failure(self, claim: Claim, failure: bytes) -> OnFailure:
         x = self._held(claim)
         self._drop_children(x)
         self._forget_waits(x)
-        x.deadline, x.doom, x.crashes = None, "", 0
+        x.deadline, x.fail_reason, x.blame = None, "", None
         x.failure, x.compensates = failure, True
-        x.records_at_claim = -1  # that it has come so far is progress
-        return x.scope
+        x.clock_base, x.parked_at = self.now, None
+        return OnFailure(x.scope, self.now, x.completions or 0)
 
     def retry(self, claim: Claim, delay: int) -> None:
         x = self._held(claim)
         records = x.records[x.scope]
-        x.records[x.scope] = {name: record for name, record in records.items() if not is_failure(record)}
+        lasting = {name: record for name, record in records.items() if not is_failure(record)}
+        x.records[x.scope] = {name: record for name, record in lasting.items() if not record.startswith(b"F")}
         x.attempt += 1
-        x.crashes = 0
+        x.blame, x.parked_at = None, None
         self._forget_waits(x)
-        x.waits[""] = Wait("a", self.now + delay)
+        x.clock_base = x.waits["a"] = self.now + delay
         self._put_down(x)
 
     def release(self, claim: Claim, delay: int | None) -> None:
@@ -217,14 +249,26 @@ class Model(Core):
         if delay is None:
             self._enqueue(x, back=True)
         else:
-            x.waits[""] = Wait("u", self.now + delay)
+            x.waits["u"] = self.now + delay
             x.status = "scheduled"
+
+    def hold(self, claim: Claim, delay: int, code: str, reason: str, begun: bool) -> None:
+        x = self._held(claim)
+        self._dequeue(x)
+        x.claim, before = None, claim.before
+        x.hold = Hold(before.times + 1 if before else 1, before.since if before else self.now, code, reason)
+        if begun or x.compensates:
+            x.waits["h"], x.status = self.now + delay, "waiting"
+        else:
+            x.waits["u"], x.status, x.started = self.now + delay, "scheduled", None
 
     # ---- by a worker that holds a scheduled step ----
 
-    def settle(self, child: Child, claim: Claim, record: bytes) -> None:
+    def complete_step(self, child: Child, claim: Claim, record: bytes) -> None:
         x = self._held_child(child, claim)
-        x.records[x.scope].setdefault(child.name, record + stamp(self.now))
+        self._catch_up(x)
+        if child.name not in x.records[x.scope]:
+            self._complete_wait(x, "c", child.name, child.name, record)
         self._dequeue(child)
         child.claim = None
         del x.children[child.name]
@@ -233,15 +277,26 @@ class Model(Core):
             if not missing:
                 del x.groups[group]
                 self._wake(x)
-        if x.finishing is not None and not x.children:
-            self._complete(x, "completed", x.finishing)
+        if x.pending_retention is not None and not x.children:
+            self._complete(x, "completed", x.pending_retention)
 
-    def postpone(self, child: Child, claim: Claim, failed: int, delay: int | None) -> None:
+    def hold_step(self, child: Child, claim: Claim, failed: int, delay: int, code: str, reason: str) -> None:
+        self.postpone(child, claim, failed, None, 0)
+        self._dequeue(child)
+        child.due, child.unrunnable = self.now + delay, True
+        before = claim.before
+        child.hold = Hold(before.times + 1 if before else 1, before.since if before else self.now, code, reason)
+        if not child.attempts and not child.blame:
+            child.deadline = None
+
+    def postpone(self, child: Child, claim: Claim, failed: int, delay: int | None, queued: int) -> None:
         self._held_child(child, claim)
         self._dequeue(child)
-        child.claim = None
+        child.claim = child.hold = None
+        if child.deadline is not None:
+            child.deadline += queued
         if failed > child.attempts:
-            child.attempts, child.crashes = failed, 0
+            child.attempts, child.blame = failed, None
         if delay is None:
             self._enqueue(child, back=True)
         else:
@@ -256,11 +311,25 @@ class Model(Core):
         """What is claimed, in order; what a pause rule holds is not."""
         claimed = self._claim_entries(worker, [entry for entry in delivered if entry in self.entries()])
         for queue in queues:
-            for back in (True, False):
-                read = [entry for entry in self.queues[queue] if entry.back == back and not entry.reader][:most]
+            for lane in ("!", ""):
+                read = [entry for entry in self.queues[queue] if entry.lane == lane and not entry.reader][:most]
                 claimed += self._claim_entries(worker, read)
                 most -= len(read)
         return claimed
+
+    def claim_suspect(self, worker: str, queues: Sequence[str]) -> list[Execution | Child]:
+        """The first suspect that has not been cleared."""
+        for queue in queues:
+            for entry in [entry for entry in self.queues[queue] if entry.lane == "?" and not entry.reader]:
+                if claimed := self._claim_entries(worker, [entry], quarantine=True):
+                    return claimed
+        return []
+
+    def clear_suspect(self, work: Execution | Child, claim: Claim) -> None:
+        if work.claim is not claim:
+            raise Refused
+        if work.blame:
+            work.blame.suspect, work.blame.together = False, []
 
     def due(self) -> int:
         """Moves on all that has come due; answers how much that was."""
@@ -274,6 +343,18 @@ class Model(Core):
             fire()
         return len(fired)
 
+    def retry_held(self, code: str) -> None:
+        """A worker with this code starts."""
+        for x in self.executions.values():
+            if x.hold and x.hold.code != code:
+                x.waits.pop("h", None)
+                x.waits.pop("u", None)
+                self._wake(x)
+            for child in x.children.values():
+                is_elsewhere = child.entry or child.paused_by
+                if child.hold and child.unrunnable and child.hold.code != code and not is_elsewhere:
+                    self._enqueue(child)
+
     def purge(self, ids: Sequence[str] = ()) -> int:
         gone = [
             id
@@ -284,15 +365,29 @@ class Model(Core):
             del self.executions[id]
         return len(gone)
 
-    def reclaim(self, dead: str, max_deliveries: int) -> int:
+    def repair(self, work: Execution | Child) -> None:
+        """What lost its entry is queued again."""
+        work.claim = None
+        self._dequeue(work)
+        self._enqueue(work)
+
+    def reclaim(self, dead: str, cause: str, allowed: int) -> int:
         entries = [entry for entry in self.entries() if entry.reader == dead]
-        for entry in sorted(entries, key=lambda entry: not entry.back):
+        is_alone = sum(bool(entry.work.claim) for entry in entries) == 1
+        for entry in entries:
             work = entry.work
-            if work.claim and isinstance(work, Child):
-                work.crashes += 1
-            elif work.claim and isinstance(work, Execution):
-                self._count_crash(work, max_deliveries)
+            if work.claim and cause != "leaving":
+                self._hold_against(work, dead, cause, allowed, alone=is_alone)
             work.claim = None
             self._dequeue(work)
             self._enqueue(work, back=True)
         return len(entries)
+
+    def _hold_against(self, work: Execution | Child, dead: str, cause: str, allowed: int, *, alone: bool) -> None:
+        records = len(work.records[work.scope]) if isinstance(work, Execution) else 0
+        if work.blame and records > work.blame.records:
+            work.blame = None
+        work.blame = self._blame(work.blame, dead, cause, allowed, alone=alone)
+        work.blame.records = records
+        if work.blame.convicted and isinstance(work, Execution):
+            work.fail_reason = "crashes"

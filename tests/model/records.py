@@ -9,12 +9,19 @@ FAILURES = "bzT"
 """The letters of failures: of a step, and of a wait that timed out."""
 
 
-def stamp(now: int) -> bytes:
-    return now.to_bytes(6, "big")
+TIMER_PREFIX = "\x1f"
 
 
-def stamp_of(record: bytes) -> int:
+def stamp(now: int, number: int = 0) -> bytes:
+    return number.to_bytes(3, "big") + now.to_bytes(6, "big")
+
+
+def time_of(record: bytes) -> int:
     return int.from_bytes(record[-6:], "big")
+
+
+def is_final(record: bytes | None) -> bool:
+    return record is not None and chr(record[0]) in "vbzcSTF"
 
 
 def is_failure(record: bytes | None) -> bool:
@@ -22,15 +29,20 @@ def is_failure(record: bytes | None) -> bool:
 
 
 def failed_at(record: bytes) -> int | None:
-    return stamp_of(record) if is_failure(record) else None
+    return time_of(record) if is_failure(record) else None
 
 
 def success_at(record: bytes, event: Event | None) -> int | None:
-    """When a recorded success was recorded; None for what is none."""
-    if record.startswith(b"w") and event and (record == b"w" or event.at < int(record[1:])):
+    """When a success was recorded; None if the record is not one."""
+    if record.startswith(b"w") and event:
         return event.at
-    return stamp_of(record) if chr(record[0]) in "vcS" else None
+    return time_of(record) if chr(record[0]) in "vcS" else None
 
 
 def matches_any(patterns: Sequence[str], name: str) -> bool:
     return any(names.matches(pattern, name) for pattern in patterns)
+
+
+def without_nonce(record: bytes) -> bytes:
+    """An event's own nonce is not what the model knows."""
+    return b"E" + record[19:] if record.startswith(b"E") else record

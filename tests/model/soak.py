@@ -12,8 +12,8 @@ import time
 import traceback
 from collections import Counter
 
-from tests.model.machine import explore
-from tests.servers import RedisProcess, installed_servers
+from tests.model.explore import explore
+from tests.support.servers import RedisProcess, installed_servers
 
 EXAMPLES = 50
 STEPS = 200

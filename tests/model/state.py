@@ -9,17 +9,52 @@ from typing import NamedTuple
 LIVE = ("scheduled", "running", "waiting")
 
 
+ABSENT = object()
+
+
+class Loaded(NamedTuple):
+    """What a worker reads of a body."""
+
+    records: dict[str, bytes]
+    events: dict[str, Event]
+    steps: set[str]
+    waits: dict[str, int | None]
+    completions: int
+
+
+@dataclass
+class Hold:
+    """How often in a row, and since when, work has been held for want of other code, and by which."""
+
+    times: int
+    since: int
+    code: str
+    reason: str
+
+
 class Refused(Exception):
     """The claim is stale: its transition changes nothing."""
 
 
 @dataclass(eq=False)
 class Entry:
-    """Work in a queue; of those that come back (`back`) each is read before any other."""
+    """Work in a lane of a queue: "!" came back and is read before "", new work; "?" are suspects."""
 
     work: Execution | Child
-    back: bool
+    lane: str
     reader: str = ""
+
+
+@dataclass
+class Blame:
+    """What a body or a step is blamed for; of each death its worker and whether it counts."""
+
+    suspect: bool = False
+    counted: int = 0
+    convicted: bool = False
+    records: int = 0
+    together: list[str] = field(default_factory=list)
+    deaths: list[tuple[str, bool]] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -27,24 +62,26 @@ class Claim:
     """A worker's hold on a body or on a scheduled step; it lasts until anything else moves that on."""
 
     worker: str
-
-
-class Wait(NamedTuple):
-    """What wakes a parked body: a sleep (s), an event (w), a retry (a), a delayed start (d), another worker (u) when
-    due, or the end of a pause rule (p)."""
-
-    letter: str
-    due: int | None = None
-    rule: str = ""
-
-    def is_due(self, now: int) -> bool:
-        return self.due is not None and self.due <= now
+    has_begun: bool = False
+    before: Hold | None = None
+    """How it was held before this claim."""
+    is_kept: bool = False
+    """The worker still has the body in memory, and is told only what is new."""
 
 
 class Event(NamedTuple):
     payload: bytes
     delivered: bool
+    number: int
     at: int
+
+
+class News(NamedTuple):
+    """A completion that the worker of a body has not recorded itself."""
+
+    number: int
+    kind: str
+    name: str
 
 
 @dataclass(frozen=True)
@@ -69,11 +106,15 @@ class Child:
     entry: Entry | None = None
     claim: Claim | None = None
     attempts: int = 0
-    crashes: int = 0
+    blame: Blame | None = None
     deadline: int | None = None
     due: int | None = None
     """When its next attempt is queued."""
-    held: str | None = None
+    paused_by: str | None = None
+    hold: Hold | None = None
+    """The last one, since when no attempt of it has been made."""
+    unrunnable: bool = False
+    """No worker has claimed it since it was held."""
 
 
 @dataclass(eq=False)
@@ -97,19 +138,32 @@ class Execution:
     """When it was last taken up again after it had failed."""
     entry: Entry | None = None
     claim: Claim | None = None
-    records_at_claim: int = 0
-    crashes: int = 0
-    doom: str = ""
+    blame: Blame | None = None
+    fail_reason: str = ""
     deadline: int | None = None
-    waits: dict[str, Wait] = field(default_factory=dict)
+    waits: dict[str, int | None] = field(default_factory=dict)
+    """What will end by itself of what the body waits for, and when: the letter of a sleep (s), an event (w), a timer of
+    asyncio (t), a retry (a) or a pause rule (p) with a name, a delayed start (d), another
+    worker (u), other code (h)."""
+    completions: int | None = None
+    """How many completions have been numbered."""
+    news: list[News] = field(default_factory=list)
+    clock_base: int | None = None
+    """When the clock of the body began, if not at the first claim."""
+    started: int | None = None
+    parked_at: int | None = None
+    """The number of the newest completion when the body was last parked."""
+    hold: Hold | None = None
+    kept_by: str = ""
+    """The worker that keeps the parked body in memory."""
     groups: dict[str, set[str]] = field(default_factory=dict)
     """Group -> the scheduled steps it still waits for."""
     children: dict[str, Child] = field(default_factory=dict)
-    finishing: int | None = None
+    pending_retention: int | None = None
     """The retention of a body that has returned, and waits for scheduled steps to end."""
-    held: str | None = None
+    paused_by: str | None = None
     """The pause rule that keeps it from being claimed."""
-    remaining: int | None = None
+    paused_deadline_ms: int | None = None
     """What was left of the deadline when a pause rule stopped its clock."""
     output: bytes | None = None
     error: bytes | None = None
@@ -126,9 +180,10 @@ class Execution:
 
     @property
     def first_due(self) -> int | None:
-        dues = [self.deadline, *(wait.due for wait in self.waits.values())]
+        dues = [self.deadline, *self.waits.values()]
         return min((due for due in dues if due is not None), default=None)
 
     def rules(self) -> set[str]:
         """The pause rules that hold it."""
-        return {wait.rule for wait in self.waits.values() if wait.rule} | ({self.held} if self.held else set())
+        waited = {wait[1:] for wait in self.waits if wait.startswith("p")}
+        return waited | {self.paused_by} if self.paused_by else waited

@@ -3,66 +3,82 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from tests.crash.places.laws import Snapshot
+import msgspec
+
 from tests.model.model import Model
-from tests.model.state import Child, Entry, Event, Execution, Wait
+from tests.model.records import without_nonce
+from tests.model.state import Blame, Child, Entry, Event, Execution, Loaded, News
+from tests.snapshot import LANES, Snapshot, lane_of
 from zart_redis.model import BodyClaim, StepClaim
 
 View = dict[str, Any]
 """What is seen, by what it is of: "x <id>", "records <id>:<scope>", "queue <name>", ..."""
 
 _FIELDS = (
-    "status run attempt scope task queue input created deadline remaining doom held finishing output error failure"
+    "status run attempt scope task queue input created deadline paused_deadline_ms fail_reason paused_by"
+    " pending_retention output error failure completions clock_base parked_at kept_by started"
 )
 
 
 def of_model(model: Model) -> View:
     view: View = {"ids": sorted(model.executions)}
-    held = defaultdict(set)
+    paused = defaultdict(set)
+    held: dict[str, str] = {}
     for id, x in model.executions.items():
+        held |= {f"x {id}": x.hold.code} if x.hold else {}
         view[f"x {id}"] = _execution(x)
         view |= {f"records {id}:{scope}": records for scope, records in x.records.items() if records}
         view |= {f"events {id}:{run}": events for run, events in x.events.items() if events}
-        view |= {f"waits {id}": {name: _wait(wait) for name, wait in x.waits.items()}} if x.waits else {}
+        view |= {f"waits {id}": x.waits} if x.waits else {}
+        view |= {f"news {id}": x.news} if x.news else {}
         view |= {f"groups {id}": x.groups} if x.groups else {}
         view |= {f"child {id}:{x.scope} {name}": _child(child) for name, child in x.children.items()}
         view |= {f"past {id}": x.past} if x.past else {}
         for rule in x.rules():
-            held[rule].add(f"x {id}")
+            paused[rule].add(f"x {id}")
         for child in x.children.values():
-            if child.held:
-                held[child.held].add(f"child {id}:{x.scope} {child.name}")
+            name = f"child {id}:{x.scope} {child.name}"
+            if child.paused_by:
+                paused[child.paused_by].add(name)
+            held |= {name: child.hold.code} if child.hold and child.unrunnable else {}
+    view |= {"held": held} if held else {}
     for queue, entries in model.queues.items():
-        for back in (True, False):
-            seen = [of_entry(entry) for entry in entries if entry.back == back]
-            view |= {f"queue {queue}{' back' if back else ''}": seen} if seen else {}
-    return view | {f"held {rule}": members for rule, members in held.items()}
+        for lane in LANES:
+            seen = [of_entry(entry) for entry in entries if entry.lane == lane]
+            view |= {f"queue {queue}{lane}": seen} if seen else {}
+    return view | {f"paused {rule}": members for rule, members in paused.items()}
 
 
 def _execution(x: Execution) -> View:
     fields = {name: _written(getattr(x, name)) for name in _FIELDS.split()}
-    return fields | {"holder": x.claim.worker if x.claim else "", "queued": bool(x.entry), "expires": x.expires}
+    hold = (x.hold.times, x.hold.since, x.hold.reason) if x.hold else None
+    return fields | {
+        "hold": hold,
+        "holder": x.claim.worker if x.claim else "",
+        "queued": bool(x.entry),
+        "expires": x.expires,
+        "blame": x.blame,
+    }
 
 
 def _written(value: Any) -> bytes:
     return value if isinstance(value, bytes) else b"" if value is None else str(value).encode()
 
 
-def _wait(wait: Wait) -> str:
-    return f"{wait.letter}{'' if wait.due is None else wait.due}{wait.rule}"
-
-
 def _child(child: Child) -> View:
     return {
         "attempts": child.attempts,
-        "held": child.held or "",
+        "paused_by": child.paused_by or "",
         "holder": child.claim.worker if child.claim else "",
         "queued": bool(child.entry),
         "due": child.due,
+        "holds": child.hold.times if child.hold else 0,
+        "blame": child.blame,
     }
 
 
@@ -73,16 +89,35 @@ def of_entry(entry: Entry) -> tuple[str, str]:
     return f"child {work.parent.id}:{work.parent.scope} {work.name}", entry.reader
 
 
-def of_work(work: Execution | Child) -> View:
+def of_work(model: Model, work: Execution | Child) -> View:
     """What a claim must hand out."""
     x = work if isinstance(work, Execution) else work.parent
     seen: View = {"id": x.id, "scope": x.scope, "task": x.task, "attempt": x.attempt, "input": x.input}
     if isinstance(work, Child):
         step = {"name": work.name, "failed": work.attempts, "deadline": work.deadline, "spec": work.spec}
-        return seen | step | {"crashes": work.crashes}
-    body = {"created": x.created, "doom": x.doom, "failure": x.failure or b"", "records": dict(x.records[x.scope])}
-    rest = {"events": dict(x.events[x.run]), "children": set(x.children), "has_deadline": x.deadline is not None}
-    return seen | body | rest
+        holds = work.hold.times if work.hold else 0
+        return seen | step | {"suspect": bool(work.blame and work.blame.suspect), "holds": holds}
+    assert x.claim
+    is_kept, before = x.claim.is_kept, x.claim.before
+    body = {
+        "created": x.created,
+        "fail_reason": x.fail_reason,
+        "failure": x.failure or b"",
+        "deadline": x.deadline,
+        "has_begun": x.claim.has_begun,
+        "hold": (before.times, before.since) if before else (0, None),
+        "kept": is_kept,
+        "completions": x.completions or 0,
+        "clock_base": x.started if x.clock_base is None else x.clock_base,
+        "parked_at": x.parked_at,
+        "suspect": bool(x.blame and x.blame.suspect),
+        "news": model.news(x) if is_kept else [],
+        "records": {} if is_kept else dict(x.records[x.scope]),
+        "events": {} if is_kept else dict(x.events[x.run]),
+        "steps": set() if is_kept else set(x.children),
+        "waits": {} if is_kept else dict(x.waits),
+    }
+    return seen | body
 
 
 def of_claim(claim: BodyClaim | StepClaim) -> View:
@@ -91,10 +126,29 @@ def of_claim(claim: BodyClaim | StepClaim) -> View:
     seen |= {"attempt": claim.attempt, "input": claim.input}
     if isinstance(claim, StepClaim):
         step = {"name": claim.name, "failed": claim.failed_attempts, "deadline": claim.deadline, "spec": claim.spec}
-        return seen | step | {"crashes": claim.crashes}
-    body = {"created": claim.created, "doom": claim.doom, "failure": claim.failure, "records": claim.records}
+        return seen | step | {"suspect": claim.blame.suspect, "holds": claim.holds}
+    body = {
+        "created": claim.created,
+        "fail_reason": claim.fail_reason,
+        "failure": claim.failure,
+        "deadline": claim.deadline,
+        "has_begun": claim.has_begun,
+        "hold": (claim.holds, claim.held_since),
+        "kept": bool(claim.kept_at),
+        "completions": claim.completions,
+        "clock_base": claim.clock_base,
+        "parked_at": claim.parked_at,
+        "suspect": claim.blame.suspect,
+        "news": [(kind, name, without_nonce(record)) for kind, name, record in claim.news],
+    }
+    return seen | body | of_loaded(claim)._asdict()
+
+
+def of_loaded(claim: BodyClaim) -> Loaded:
+    """What is recorded of a body, as its worker reads it."""
     events = {name: stored_event(value) for name, value in claim.events.items()}
-    return seen | body | {"events": events, "children": claim.children, "has_deadline": claim.has_deadline}
+    waits = {letter + name: due for (letter, name), due in claim.waits.items()}
+    return Loaded(claim.records, events, claim.steps, waits, claim.completions)
 
 
 def of_redis(snapshot: Snapshot) -> View:
@@ -108,31 +162,52 @@ def of_redis(snapshot: Snapshot) -> View:
                 view[f"records {owner}"] = fields
             case "e":
                 view[f"events {owner}"] = {name: stored_event(value) for name, value in fields.items()}
-            case "w":
-                view[f"waits {owner}"] = {name: wait.decode() for name, wait in fields.items()}
             case "g":
                 view[f"groups {owner}"] = _stored_groups(fields)
+    if held := snapshot.hashes.get("held"):
+        view["held"] = {_member(member): code.decode() for member, code in held.items()}
     for id, runs in snapshot.history.items():
         view[f"past {id}"] = {run: fields["status"].decode() for run, fields in runs.items()}
     view |= _stored_children(snapshot)
     view |= dict(_stored_queues(snapshot))
     for key, members in snapshot.zsets.items():
-        if key.startswith("held:"):
-            view[f"held {key[5:]}"] = {_member(member) for member in members}
+        if key.startswith("paused:"):
+            view[f"paused {key[7:]}"] = {_member(member) for member in members}
+        elif key.startswith("w:"):
+            view[f"waits {key[2:]}"] = {wait: None if due == math.inf else int(due) for wait, due in members.items()}
+    for key, (items, _) in ((key, raw) for key, raw in snapshot.raw.items() if key.startswith("n:")):
+        view[f"news {key[2:]}"] = [_stored_news(item) for item in items]
     return view
 
 
 def stored_event(value: bytes) -> Event:
-    return Event(value[15:], value[8:9] == b"D", int.from_bytes(value[9:15], "big"))
+    number, at = int.from_bytes(value[9:12], "big"), int.from_bytes(value[12:18], "big")
+    return Event(value[18:], value[8:9] == b"D", number, at)
+
+
+def _stored_news(item: bytes) -> News:
+    return News(int.from_bytes(item[:3], "big"), item[3:4].decode(), item[4:].decode())
 
 
 def _stored_execution(id: str, fields: dict[str, bytes], snapshot: Snapshot) -> View:
     seen: View = {name: fields.get(name, b"") for name in _FIELDS.split()}
+    hold = (int(fields["holds"]), int(fields["held_since"]), fields["held"].decode()) if "held" in fields else None
     return seen | {
+        "hold": hold,
         "holder": fields["fence"].decode().partition("@")[2],
         "queued": bool(fields.get("entry")),
         "expires": snapshot.zsets.get("expiring", {}).get(id),
+        "blame": _stored_blame(fields.get("blame")),
     }
+
+
+def _stored_blame(packed: bytes | None) -> Blame | None:
+    if not packed:
+        return None
+    found = msgspec.msgpack.decode(packed)
+    deaths = [(death["worker"], death.get("counts", False)) for death in found["deaths"]]
+    head = (found.get("suspect", False), found["counted"], found.get("convicted", False), found.get("records", 0))
+    return Blame(*head, list(found["together"]), deaths)
 
 
 def _stored_groups(fields: dict[str, bytes]) -> dict[str, set[str]]:
@@ -151,22 +226,23 @@ def _stored_children(snapshot: Snapshot) -> View:
         for name, child in children.items():
             key = f"child {id}:{scope} {name}"
             holder = child.fence.partition("@")[2]
-            view[key] = {"attempts": child.attempts, "held": child.held, "holder": holder}
-            view[key] |= {"queued": bool(child.entry), "due": due.get(key)}
+            view[key] = {"attempts": child.attempts, "paused_by": child.paused_by, "holder": holder}
+            view[key] |= {"queued": bool(child.entry), "due": due.get(key), "holds": child.holds}
+            view[key] |= {"blame": _stored_blame(child.blame)}
     return view
 
 
 def _stored_queues(snapshot: Snapshot) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     for queue, entries in snapshot.entries.items():
-        for mark in ("!", ""):
+        for lane in LANES:
             seen = [
                 (f"x {fields[1]}" if fields[0] == "x" else f"child {fields[1]}:{fields[3]} {fields[5]}", reader)
                 for entry, fields in entries.items()
-                if entry.startswith("!") == bool(mark)
+                if lane_of(entry) == lane
                 for reader in [snapshot.pending[queue].get(entry, "")]
             ]
             if seen:
-                yield f"queue {queue}{' back' if mark else ''}", seen
+                yield f"queue {queue}{lane}", seen
 
 
 def _member(member: str) -> str:

@@ -13,12 +13,12 @@ import typer
 import uvloop
 from rich.console import Console
 
-from tests.servers import installed_servers
 from tests.soak.durability import as_table as as_loss_table
 from tests.soak.durability import measure
-from tests.soak.run import Setting, soak, usual_deeds
+from tests.soak.run import Setting, soak, usual_faults
 from tests.soak.verdict import as_table, examples
-from zart_redis import logs
+from tests.support.servers import installed_servers
+from zart_redis import log_config
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -46,17 +46,17 @@ def chaos(
     producers: Annotated[int, typer.Option(min=1)] = 3,
     seconds_of_chaos: Annotated[float, typer.Option(min=1, help="The load is spread over them.")] = 120,
     appendfsync: Fsync = Fsync.ALWAYS,
-    seed: Annotated[int | None, typer.Option(help="Repeats orders and deeds, as far as processes allow.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Repeats orders and faults, as far as processes allow.")] = None,
     redis_server: ServerOption = None,
 ) -> None:
     """Load while workers and Redis die, and a verdict on what is left. Exit code 1 if anything is wrong."""
     seed = random.randrange(1_000_000) if seed is None else seed
     binary = redis_server or _newest()
-    deeds = usual_deeds(seconds_of_chaos, appendfsync)
-    setting = Setting(executions, workers, producers, seconds_of_chaos, appendfsync, seed, binary, deeds)
+    faults = usual_faults(seconds_of_chaos, appendfsync)
+    setting = Setting(executions, workers, producers, seconds_of_chaos, appendfsync, seed, binary, faults)
     console.print(f"seed {seed}, appendfsync {appendfsync}, {binary}", highlight=False)
     report = uvloop.run(soak(setting, lambda line: console.print(line, highlight=False)))
-    done = ", ".join(f"{count} x {deed}" for deed, count in report.deeds.items())
+    done = ", ".join(f"{count} x {fault}" for fault, count in report.faults.items())
     for line in (*report.notes, done):
         console.print(line, highlight=False)
     console.print(as_table(report.checks, f"seed {seed}, appendfsync {appendfsync}"))
@@ -72,7 +72,7 @@ def durability(
     redis_server: ServerOption = None,
 ) -> None:
     """What each level of `ack` costs, and what is lost of what it has acknowledged when Redis dies."""
-    logs.configure("error")  # that Redis is away is no news here
+    log_config.configure("error")  # that Redis is away is no news here
     binary = redis_server or _newest()
     found = uvloop.run(measure(binary, rounds, seconds, lambda line: console.print(line, highlight=False)))
     console.print(as_loss_table(found, f"{rounds} deaths each, {binary}"))

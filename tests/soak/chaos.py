@@ -1,4 +1,4 @@
-"""What is done to workers and to Redis, and when: a plan that the seed decides, and its execution."""
+"""Faults of workers and of Redis: a plan made from the seed, and its execution."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from tests.servers import RedisProcess
 from tests.soak.power import AofWatch
-from tests.soak.processes import LEASE_SECONDS, Crew
+from tests.soak.processes import LEASE_SECONDS, WorkerPool
+from tests.support.servers import RedisProcess
 
 
-class Deed(StrEnum):
+class Fault(StrEnum):
     KILL = "worker killed -9"
     FREEZE = "worker frozen past its lease"
     DRAIN = "worker drained"
@@ -23,46 +23,46 @@ class Deed(StrEnum):
     POWER_CUT = "Redis killed, AOF cut back to the last fsync"
 
 
-SECONDS_PER_DEED = {
-    Deed.KILL: 8,
-    Deed.FREEZE: 12,
-    Deed.DRAIN: 12,
-    Deed.REDIS_KILL: 20,
-    Deed.REDIS_RESTART: 40,
-    Deed.POWER_CUT: 20,
+SECONDS_PER_FAULT = {
+    Fault.KILL: 8,
+    Fault.FREEZE: 12,
+    Fault.DRAIN: 12,
+    Fault.REDIS_KILL: 20,
+    Fault.REDIS_RESTART: 40,
+    Fault.POWER_CUT: 20,
 }
-"""In a plan that is not told how many: one in so many seconds."""
+"""How often each occurs by default: once in this many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
     at: float
-    """In seconds after the beginning."""
-    deed: Deed
+    """Seconds after the beginning."""
+    fault: Fault
     seconds: float
-    """How long it is frozen, or away."""
+    """How long the worker is frozen, or Redis is down."""
 
 
-def make_plan(rng: random.Random, seconds: float, counts: Mapping[Deed, int]) -> list[Planned]:
-    deeds = [deed for deed, count in counts.items() for _ in range(count)]
+def make_plan(rng: random.Random, seconds: float, counts: Mapping[Fault, int]) -> list[Planned]:
+    faults = [fault for fault, count in counts.items() for _ in range(count)]
     return sorted(
-        (Planned(rng.uniform(0.05, 0.9) * seconds, deed, _duration(rng, deed)) for deed in deeds),
+        (Planned(rng.uniform(0.05, 0.9) * seconds, fault, _duration(rng, fault)) for fault in faults),
         key=lambda planned: planned.at,
     )
 
 
-def _duration(rng: random.Random, deed: Deed) -> float:
-    return LEASE_SECONDS * rng.uniform(1.3, 2) if deed is Deed.FREEZE else rng.uniform(0, 1)
+def _duration(rng: random.Random, fault: Fault) -> float:
+    return LEASE_SECONDS * rng.uniform(1.3, 2) if fault is Fault.FREEZE else rng.uniform(0, 1)
 
 
 @dataclass
 class Chaos:
-    """Carries out a plan. Redis is down in one manner at a time; workers may freeze meanwhile."""
+    """Carries out a plan. Redis suffers one fault at a time; workers may be frozen meanwhile."""
 
     server: RedisProcess
-    crew: Crew
+    pool: WorkerPool
     rng: random.Random
-    done: list[Deed] = field(default_factory=list)
+    done: list[Fault] = field(default_factory=list)
     redis_deaths: list[int] = field(default_factory=list)
     """When Redis was killed, in ms."""
 
@@ -71,23 +71,23 @@ class Chaos:
         async with AofWatch(self.server) as watch, asyncio.TaskGroup() as tasks:
             for planned in plan:
                 await asyncio.sleep(max(0.0, began + planned.at - time.monotonic()))
-                if planned.deed is Deed.FREEZE:
-                    tasks.create_task(self.crew.freeze(self.rng, planned.seconds))
-                elif planned.deed is Deed.DRAIN:
-                    tasks.create_task(self.crew.drain(self.rng))
-                elif planned.deed is Deed.KILL:
-                    await self.crew.kill(self.rng)
+                if planned.fault is Fault.FREEZE:
+                    tasks.create_task(self.pool.freeze(self.rng, planned.seconds))
+                elif planned.fault is Fault.DRAIN:
+                    tasks.create_task(self.pool.drain(self.rng))
+                elif planned.fault is Fault.KILL:
+                    await self.pool.kill(self.rng)
                 else:
                     await self._end_redis(planned, watch)
-                self.done.append(planned.deed)
+                self.done.append(planned.fault)
 
     async def _end_redis(self, planned: Planned, watch: AofWatch) -> None:
-        if planned.deed is Deed.REDIS_RESTART:
+        if planned.fault is Fault.REDIS_RESTART:
             await asyncio.to_thread(self.server.stop)
         else:
             self.redis_deaths.append(time.time_ns() // 1_000_000)
             await asyncio.to_thread(self.server.kill9)
-        if planned.deed is Deed.POWER_CUT:
+        if planned.fault is Fault.POWER_CUT:
             watch.cut(self.redis_deaths[-1] / 1000 - self.rng.uniform(0, 1))
         await asyncio.sleep(planned.seconds)
         await asyncio.to_thread(self.server.start)

@@ -20,11 +20,11 @@ from typing import NamedTuple
 from rich.table import Table
 
 import zart_redis as zart
-from tests.servers import RedisProcess
 from tests.soak.app import Receipt, fulfil
 from tests.soak.orders import Order
-from tests.soak.processes import Crew
-from tests.soak.stands import Death, a_stand
+from tests.soak.processes import WorkerPool
+from tests.soak.topologies import Death, server_setup
+from tests.support.servers import RedisProcess
 from zart_redis.handlers import definition_of
 
 CALLERS = 50
@@ -107,23 +107,23 @@ async def measure(
 
 
 async def _die_once(case: Case, figures: Figures, binary: Path, seconds: float, folder: Path) -> None:
-    async with a_stand(case.death, case.appendfsync, binary) as stand:
-        url = stand.primary.url
+    async with server_setup(case.death, case.appendfsync, binary) as setup:
+        url = setup.primary.url
         async with zart.DurableScheduler(url, ack=case.ack) as scheduler:
-            crew = Crew(url, folder, case.ack)
-            await crew.hire()
+            pool = WorkerPool(url, folder, case.ack)
+            await pool.start()
             await scheduler.start_and_wait_for(fulfil, "warm-up", _order(0), "30s")
             load = _Load(scheduler)
             began = time.time()
             callers = [asyncio.create_task(call()) for call in (load.start, load.finish) for _ in range(CALLERS)]
             await asyncio.sleep(seconds)
             died = time.time()
-            dying = asyncio.create_task(stand.die())
+            dying = asyncio.create_task(setup.die())
             await asyncio.sleep(READING_SECONDS)
             for caller in callers:
                 caller.cancel()
             await asyncio.wait(callers)
-            await crew.close()
+            await pool.close()
             figures.add(load.answers, _lost(await dying, load.answers), died - began, died)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from tests.crash.places.laws import Snapshot
+from tests.snapshot import Snapshot
 from tests.soak.app import Receipt, fulfil
 from tests.soak.history import Acknowledged, Trace
 from tests.soak.orders import Order

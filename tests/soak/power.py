@@ -12,7 +12,7 @@ from collections import deque
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from tests.servers import RedisProcess
+from tests.support.servers import RedisProcess
 
 EVERY_SECONDS = 0.01
 KEPT_SECONDS = 3.0

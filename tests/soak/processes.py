@@ -1,4 +1,4 @@
-"""The processes of a run: a crew of workers that stays complete, and the producers."""
+"""The processes of a run: a pool of workers that stays complete, and the producers."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ LEASE = "2s"
 LEASE_SECONDS = 2.0
 
 
-class Crew:
-    """So many workers on one Redis: whoever is made to leave is replaced first."""
+class WorkerPool:
+    """A fixed number of workers on one Redis: a worker is replaced before it is ended."""
 
     def __init__(self, url: str, folder: Path, ack: str = "memory") -> None:
         self._arguments = [url, str(folder / "traces"), LEASE, ack]
         self._log = (folder / "workers.log").open("ab")
-        self._hired: set[Process] = set()
-        """All that ever were."""
+        self._started: set[Process] = set()
+        """All that were ever started."""
         self._processes: set[Process] = set()
-        """Those that are to go on."""
+        """Those that should keep running."""
         self._frozen: set[Process] = set()
         self.were_frozen: set[int] = set()
-        """Process ids of those that ever were."""
-        self.fallen: list[int] = []
-        """Exit codes of those that should have gone on, or should have ended in order."""
+        """Process ids of all that were ever frozen."""
+        self.unexpected_exits: list[int] = []
+        """Exit codes of those that should have kept running, or should have exited cleanly."""
 
-    async def hire(self, number: int = 1) -> None:
-        await asyncio.gather(*(self._hire() for _ in range(number)))
+    async def start(self, number: int = 1) -> None:
+        await asyncio.gather(*(self._start_one() for _ in range(number)))
 
-    async def _hire(self) -> None:
+    async def _start_one(self) -> None:
         process = await _python("tests.soak.worker", *self._arguments, stderr=self._log)
-        self._hired.add(process)
+        self._started.add(process)
         await _says(process, b"up")
         self._processes.add(process)
 
     async def kill(self, rng: random.Random) -> None:
-        """kill -9: it is not told, and tells nobody."""
+        """kill -9: no code of it runs any more."""
         victim = await self._leaves(rng)
         with suppress(ProcessLookupError):
             victim.kill()
@@ -62,15 +62,15 @@ class Crew:
             victim.send_signal(signal.SIGCONT)
         self._frozen.discard(victim)
 
-    async def dismiss(self) -> None:
+    async def stop(self) -> None:
         """Drain all of them."""
-        self._note_fallen(self._processes)
+        self._note_exits(self._processes)
         await asyncio.gather(*(self._end(victim) for victim in self._processes if victim.returncode is None))
         self._processes.clear()
 
     async def close(self) -> None:
-        """End whoever is left."""
-        for process in self._hired:
+        """Kill those that are left."""
+        for process in self._started:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
@@ -82,24 +82,24 @@ class Crew:
         return rng.choice(sorted(awake, key=lambda process: process.pid))
 
     async def _leaves(self, rng: random.Random) -> Process:
-        await self.hire()
+        await self.start()
         victim = await self._any(rng)
         self._processes.discard(victim)
-        self._note_fallen([victim])
+        self._note_exits([victim])
         return victim
 
-    def _note_fallen(self, processes: Iterable[Process]) -> None:
-        self.fallen += [process.returncode for process in processes if process.returncode is not None]
+    def _note_exits(self, processes: Iterable[Process]) -> None:
+        self.unexpected_exits += [process.returncode for process in processes if process.returncode is not None]
 
     async def _end(self, victim: Process) -> None:
         with suppress(ProcessLookupError):
             victim.terminate()
         if (code := await victim.wait()) != 0:
-            self.fallen.append(code)
+            self.unexpected_exits.append(code)
 
 
 class Producers:
-    """They share the orders below `end` among them; see `producer`."""
+    """Processes that share the orders below `end`; see `producer`."""
 
     def __init__(self, url: str, folder: Path) -> None:
         self._url = url
@@ -117,12 +117,12 @@ class Producers:
                 self.histories.append(history)
 
     async def have_sent(self) -> None:
-        """All that they have to send is acknowledged; what they wait for may still come."""
+        """Return when everything they send has been acknowledged; results may still be outstanding."""
         for process in self._processes:
             await _says(process, b"sent")
 
     async def have_ended(self) -> None:
-        """All that they wait for has come."""
+        """Return when every result they wait for has arrived."""
         await asyncio.gather(*(process.wait() for process in self._processes))
         self._processes.clear()
 
@@ -141,4 +141,4 @@ async def _python(module: str, *arguments: str, stderr: BinaryIO) -> Process:
 async def _says(process: Process, word: bytes) -> None:
     assert process.stdout
     if await process.stdout.readline() != word + b"\n":
-        raise ChildProcessError(f"process {process.pid} has ended before it said {word.decode()!r}; see its log")
+        raise ChildProcessError(f"process {process.pid} ended before it printed {word.decode()!r}; see its log")

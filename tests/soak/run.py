@@ -18,14 +18,15 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 import zart_redis as zart
-from tests.crash.places.laws import LASTING, broken_laws, take_snapshot
-from tests.servers import RedisProcess
-from tests.soak.chaos import SECONDS_PER_DEED, Chaos, Deed, make_plan
+from tests.invariants import LASTING, violations
+from tests.snapshot import take_snapshot
+from tests.soak.chaos import SECONDS_PER_FAULT, Chaos, Fault, make_plan
 from tests.soak.evidence import Evidence
 from tests.soak.history import Acknowledged, Trace
 from tests.soak.orders import make_order
-from tests.soak.processes import Crew, Producers
+from tests.soak.processes import Producers, WorkerPool
 from tests.soak.verdict import Check, judge, repeats
+from tests.support.servers import RedisProcess
 
 PREFIX = "{zart:0}:"
 WARM_UP = 60
@@ -47,7 +48,7 @@ class Setting:
     appendfsync: str
     seed: int
     binary: Path
-    deeds: Mapping[Deed, int] = field(default_factory=dict)
+    faults: Mapping[Fault, int] = field(default_factory=dict)
 
     @property
     def may_lose(self) -> bool:
@@ -57,20 +58,20 @@ class Setting:
     def server_options(self) -> tuple[str, ...]:
         """Where power is cut the AOF is not rewritten: a cut in the middle of a rewrite can leave a file that is cut
         short and is not the last one, which Redis 7 does not load."""
-        rewriting = ("--auto-aof-rewrite-percentage", "0") if Deed.POWER_CUT in self.deeds else ()
+        rewriting = ("--auto-aof-rewrite-percentage", "0") if Fault.POWER_CUT in self.faults else ()
         return ("--appendfsync", self.appendfsync, *rewriting)
 
 
-def usual_deeds(seconds: float, appendfsync: str) -> dict[Deed, int]:
+def usual_faults(seconds: float, appendfsync: str) -> dict[Fault, int]:
     """Each at least once. Power is cut only where it can cost something: what is fsynced always stays."""
-    counts = {deed: max(1, round(seconds / each)) for deed, each in SECONDS_PER_DEED.items()}
-    return {deed: n for deed, n in counts.items() if deed is not Deed.POWER_CUT or appendfsync != "always"}
+    counts = {fault: max(1, round(seconds / each)) for fault, each in SECONDS_PER_FAULT.items()}
+    return {fault: n for fault, n in counts.items() if fault is not Fault.POWER_CUT or appendfsync != "always"}
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     checks: list[Check]
-    deeds: Mapping[Deed, int]
+    faults: Mapping[Fault, int]
     notes: list[str]
 
     @property
@@ -82,8 +83,8 @@ async def soak(setting: Setting, say: Say) -> Report:
     """Everything is in a temporary folder, which stays if the verdict is bad."""
     folder = Path(tempfile.mkdtemp(prefix="zart-soak-"))
     with RedisProcess(setting.binary, appendonly=True, options=setting.server_options) as server:
-        async with _processes(server, folder) as (crew, producers):
-            report = await _Run(setting, say, server, crew, producers, folder).run()
+        async with _processes(server, folder) as (pool, producers):
+            report = await _Run(setting, say, server, pool, producers, folder).run()
     if report.passed:
         shutil.rmtree(folder)
     else:
@@ -92,13 +93,13 @@ async def soak(setting: Setting, say: Say) -> Report:
 
 
 @asynccontextmanager
-async def _processes(server: RedisProcess, folder: Path) -> AsyncIterator[tuple[Crew, Producers]]:
-    crew, producers = Crew(server.url, folder), Producers(server.url, folder)
+async def _processes(server: RedisProcess, folder: Path) -> AsyncIterator[tuple[WorkerPool, Producers]]:
+    pool, producers = WorkerPool(server.url, folder), Producers(server.url, folder)
     try:
-        yield crew, producers
+        yield pool, producers
     finally:
         await producers.close()
-        await crew.close()
+        await pool.close()
 
 
 @dataclass
@@ -106,7 +107,7 @@ class _Run:
     setting: Setting
     say: Say
     server: RedisProcess
-    crew: Crew
+    pool: WorkerPool
     producers: Producers
     folder: Path
 
@@ -117,20 +118,20 @@ class _Run:
         checks = await self._settle(chaos)
         notes = [f"{self.setting.executions} executions in {time.monotonic() - began:.0f} s"]
         evidence = self._evidence(chaos)
-        laws = Check("the laws hold at rest", len(evidence.snapshot.raw), broken_laws(evidence.snapshot, at_rest=True))
+        laws = Check("the laws hold at rest", len(evidence.snapshot.raw), violations(evidence.snapshot, at_rest=True))
         judged = judge(evidence, may_lose=self.setting.may_lose)
         checks = [*judged, laws, *checks, *await self._purged(base)]
         return Report(checks, Counter(chaos.done), [*notes, repeats(evidence)])
 
     async def _base(self) -> int:
         """A few executions of every shape have come and gone."""
-        await self.crew.hire(self.setting.workers)
+        await self.pool.start(self.setting.workers)
         await self.producers.begin(1, self.setting.seed, -WARM_UP, 0, 0.5)
         await self.producers.have_sent()
         if unfinished := await self._rest():
             raise RuntimeError(f"not even without chaos does everything end: {unfinished}")
         await self.producers.have_ended()
-        await self.crew.dismiss()
+        await self.pool.stop()
         self.producers.histories.clear()
         (self.folder / "traces").unlink()
         await self._purge()
@@ -139,12 +140,12 @@ class _Run:
     async def _load(self) -> Chaos:
         setting = self.setting
         rng = random.Random(setting.seed)
-        chaos = Chaos(self.server, self.crew, rng)
-        await self.crew.hire(setting.workers)
+        chaos = Chaos(self.server, self.pool, rng)
+        await self.pool.start(setting.workers)
         await self.producers.begin(setting.producers, setting.seed, 0, setting.executions, setting.seconds)
         async with asyncio.TaskGroup() as tasks:
             progress = tasks.create_task(self._progress(chaos))
-            await chaos.carry_out(make_plan(rng, setting.seconds, setting.deeds))
+            await chaos.carry_out(make_plan(rng, setting.seconds, setting.faults))
             await self.producers.have_sent()
             progress.cancel()
         return chaos
@@ -157,14 +158,16 @@ class _Run:
         unfinished = await self._rest()
         if not unfinished:
             await self.producers.have_ended()
-        await self.crew.dismiss()
+        await self.pool.stop()
         async with zart.DurableScheduler(self.server.url) as scheduler:
-            findings = [f"{finding.ailment} {finding.subject} {finding.detail}" for finding in await scheduler.doctor()]
+            findings = [f"{finding.problem} {finding.subject} {finding.detail}" for finding in await scheduler.doctor()]
         return [
             Check("everything has come to rest", self.setting.executions, unfinished),
             Check("the doctor finds nothing", self.setting.executions, findings),
             Check("no entry, no consumer, no worker is left", self.setting.workers, self._left_in_streams()),
-            Check("processes ended as told", len(chaos.done), [f"exit code {code}" for code in self.crew.fallen]),
+            Check(
+                "processes ended as told", len(chaos.done), [f"exit code {code}" for code in self.pool.unexpected_exits]
+            ),
         ]
 
     async def _rest(self) -> list[str]:
@@ -201,7 +204,7 @@ class _Run:
             snapshot = take_snapshot(client, PREFIX)
         acknowledged = list(Acknowledged.read(*self.producers.histories))
         traces = list(Trace.read(self.folder / "traces"))
-        return Evidence(acknowledged, traces, snapshot, chaos.redis_deaths, self.crew.were_frozen)
+        return Evidence(acknowledged, traces, snapshot, chaos.redis_deaths, self.pool.were_frozen)
 
     def _left_in_streams(self) -> list[str]:
         with self._connect() as client:
@@ -250,7 +253,7 @@ class _Run:
         while True:
             await asyncio.sleep(3)
             ended = await asyncio.to_thread(self._ended)
-            self.say(f"{time.monotonic() - began:4.0f} s  ended: {ended}  deeds: {len(chaos.done)}")
+            self.say(f"{time.monotonic() - began:4.0f} s  ended: {ended}  faults: {len(chaos.done)}")
 
     def _ended(self) -> str:
         try:

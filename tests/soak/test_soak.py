@@ -5,16 +5,16 @@ import random
 import pytest
 
 from tests.conftest import SERVERS
-from tests.soak.chaos import Deed, make_plan
+from tests.soak.chaos import Fault, make_plan
 from tests.soak.durability import Case, as_table, measure
 from tests.soak.run import Setting, soak
-from tests.soak.stands import Death
+from tests.soak.topologies import Death
 from tests.soak.verdict import examples
 
 pytestmark = pytest.mark.anyio
 
 NEWEST = list(SERVERS.values())[-1]
-ONE_OF_EACH = {Deed.KILL: 1, Deed.FREEZE: 1, Deed.DRAIN: 1, Deed.REDIS_KILL: 1}
+ONE_OF_EACH = {Fault.KILL: 1, Fault.FREEZE: 1, Fault.DRAIN: 1, Fault.REDIS_KILL: 1}
 
 
 async def test_a_little_chaos_leaves_nothing_wrong() -> None:
@@ -26,11 +26,11 @@ async def test_a_little_chaos_leaves_nothing_wrong() -> None:
         appendfsync="always",
         seed=random.randrange(1_000_000),
         binary=NEWEST,
-        deeds=ONE_OF_EACH,
+        faults=ONE_OF_EACH,
     )
     report = await soak(setting, print)
     assert report.passed, [f"seed {setting.seed}", *examples(report.checks)]
-    assert report.deeds == ONE_OF_EACH
+    assert report.faults == ONE_OF_EACH
 
 
 async def test_losses_are_measured() -> None:

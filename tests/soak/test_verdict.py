@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from tests.crash.places.laws import Snapshot
+from tests.snapshot import Snapshot
 from tests.soak.app import Receipt, fulfil
 from tests.soak.evidence import Evidence
 from tests.soak.history import Acknowledged, Trace
@@ -14,6 +14,7 @@ from tests.soak.verdict import judge
 from zart_redis.codec import codec_for
 from zart_redis.engine import journal
 from zart_redis.handlers import definition_of
+from zart_redis.layout import Record, Size
 
 HANDLER = definition_of(fulfil)
 ORDER = Order(1, link_ms=0, parts=0, nap_ms=0, event=True, flaky=False)
@@ -28,7 +29,7 @@ BY_TOKEN = [
 
 def record(token: str, at: int) -> bytes:
     data = codec_for(str).encode(token, "a token")
-    return journal.encode_result("v", data, None, 1, 0, "c0ffee01") + at.to_bytes(6, "big")
+    return journal.encode_result(Record.VALUE, data, None, 1, 0, "c0ffee01") + at.to_bytes(Size.STAMP, "big")
 
 
 def evidence() -> Evidence:
@@ -40,7 +41,7 @@ def evidence() -> Evidence:
             "output": HANDLER.output.encode(RECEIPT, "it"),
         },
         f"r:{ORDER.id}:1": {step: record(token, 2_000) for step, token in TOKENS.items()},
-        f"e:{ORDER.id}:1": {"go": bytes(8) + b"D" + bytes(6) + codec_for(str).encode(ORDER.payload, "it")},
+        f"e:{ORDER.id}:1": {"go": bytes(8) + b"D" + bytes(Size.STAMP) + codec_for(str).encode(ORDER.payload, "it")},
     }
     answers = [
         Acknowledged("start", ORDER.id, 1_000, None),
@@ -50,13 +51,13 @@ def evidence() -> Evidence:
     return Evidence(answers, BY_TOKEN, Snapshot({}, hashes), [DIED], set())
 
 
-def red(found: Evidence, *, may_lose: bool = False) -> set[str]:
-    """The checks that find something. The laws are another checker's, of whole snapshots."""
+def failing_checks(found: Evidence, *, may_lose: bool = False) -> set[str]:
+    """The names of the checks that find something. The laws are checked elsewhere, on whole snapshots."""
     return {check.name for check in judge(found, may_lose=may_lose) if check.wrong} - {"the laws hold at rest"}
 
 
 def test_what_is_right_is_found_right() -> None:
-    assert red(evidence()) == set()
+    assert failing_checks(evidence()) == set()
 
 
 def lose_execution(found: Evidence) -> None:
@@ -108,19 +109,19 @@ KEPT = {"acknowledged starts are there", "acknowledged events are there", "resul
 def test_what_is_wrong_is_found(spoil: Callable[[Evidence], None], expected: set[str]) -> None:
     found = evidence()
     spoil(found)
-    assert red(found) == expected
+    assert failing_checks(found) == expected
 
 
 def test_code_that_runs_after_its_record_is_found_unless_its_worker_was_frozen() -> None:
     again = [*BY_TOKEN, Trace(8, 3_000, ORDER.id, 1, "link-1", 1, "other", None)]
     found = replace(evidence(), traces=again)
-    assert red(found) == {"what is recorded does not run again"}
-    assert red(replace(found, were_frozen={8})) == set()
+    assert failing_checks(found) == {"what is recorded does not run again"}
+    assert failing_checks(replace(found, were_frozen={8})) == set()
 
 
 @pytest.mark.parametrize(("at", "wrong"), [(8_500, set[str]()), (6_000, {"acknowledged cancels stand"})])
 def test_a_redis_that_may_lose_may_not_lose_what_is_old(at: int, wrong: set[str]) -> None:
     answers: Sequence[Acknowledged] = [*evidence().acknowledged, Acknowledged("cancel", ORDER.id, at, True)]
     found = replace(evidence(), acknowledged=answers)
-    assert red(found, may_lose=True) == wrong
-    assert red(found) == {"acknowledged cancels stand"}
+    assert failing_checks(found, may_lose=True) == wrong
+    assert failing_checks(found) == {"acknowledged cancels stand"}

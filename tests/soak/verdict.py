@@ -138,7 +138,7 @@ def _ran_again(evidence: Evidence) -> Iterator[str]:
     for trace in evidence.traces:
         final = evidence.executions.get(trace.id)
         record = final.records.get(trace.step, b"") if final else b""
-        late = trace.began - journal.stamp_of(record) if journal.is_final_step(record) else 0
+        late = trace.began - journal.stamp_of(record).at if journal.is_final_step(record) else 0
         if late > 0 and trace.pid not in evidence.were_frozen:
             yield f"{trace.step} of {trace.id} ran in {trace.pid}, {late} ms after its result was recorded"
 
@@ -147,9 +147,9 @@ def _after_cancel(evidence: Evidence) -> Iterator[str]:
     for id, final in evidence.executions.items():
         if final.status != "cancelled":
             continue
-        stamps = {name: journal.stamp_of(r) for name, r in final.records.items() if journal.letter_of(r) in "vbzcST"}
+        stamps = {name: journal.stamp_of(r).at for name, r in final.records.items() if journal.letter_of(r) in "vbzcST"}
         if final.event is not None:
-            stamps["the event"] = journal.event_time(final.event)
+            stamps["the event"] = journal.event_stamp(final.event).at
         for name, stamp in stamps.items():
             if stamp > final.finished:
                 yield f"{name} of {id} is recorded {stamp - final.finished} ms after its cancel"

@@ -15,11 +15,11 @@ import uvloop
 
 import zart_redis as zart
 from tests.soak import app
-from zart_redis import logs
+from zart_redis import log_config
 
 
 async def main(url: str, traces: str, lease: str, ack: str) -> None:
-    logs.configure("warning", "json")
+    log_config.configure("warning", "json")
     app.leave_traces_in(Path(traces))
     worker = zart.Worker(url, lease=lease, ack=ack)
     stopping = asyncio.Event()

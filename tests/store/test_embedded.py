@@ -13,7 +13,7 @@ from threading import Barrier, Thread
 import pytest
 import redis
 
-from tests.servers import installed_servers
+from tests.support.servers import installed_servers
 from zart_redis.errors import ConfigurationError
 from zart_redis.store import embedded
 from zart_redis.store.embedded import EmbeddedServer, embedded_server

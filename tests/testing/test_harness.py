@@ -1,7 +1,6 @@
 """The harness that users test their handlers with: time that only the test moves, crashes, replays."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 
 import zart_redis as zart
+from tests.support.waiting import SOON
 from zart_redis import zart_durable, zart_step
 from zart_redis.testing import Harness, NotReplayable, StillRunning
 
@@ -45,12 +45,10 @@ async def trial(user: str) -> str:
 async def test_thirty_days_pass_in_milliseconds() -> None:
     async with Harness([trial]) as h:
         await h.scheduler.start_for(trial, "trial-ann", "ann")
-        began = time.monotonic()
         await h.advance("29d")
         assert (await h.scheduler.status("trial-ann")).waiting_for == ("sleep trial-period",)
         await h.advance("1d")
-        assert await h.scheduler.wait_for(trial, "trial-ann", "5s") == "invoice for ann"
-        assert time.monotonic() - began < 5
+        assert await h.scheduler.wait_for(trial, "trial-ann", SOON) == "invoice for ann"
         assert EFFECTS == ["welcome", "invoice"]
 
 
@@ -130,8 +128,8 @@ async def test_a_name_used_twice_fails_in_a_rehearsal_as_it_does_always() -> Non
 
 @zart_step("careful", retry="fixed(2, 1h)")
 async def careful(place: str) -> str:
-    EFFECTS.append(f"careful {place} {zart.context().current_attempt}")
-    if zart.context().current_attempt < 3:
+    EFFECTS.append(f"careful {place} {zart.context().current_attempt + 1}")
+    if zart.context().current_attempt < 2:
         raise RuntimeError("not yet")
     return place
 
@@ -154,7 +152,7 @@ async def test_a_rehearsal_of_every_feature() -> None:
         assert (await h.scheduler.status("all-1")).waiting_for == ("event parcel",)
         await h.scheduler.offer_event("all-1", "parcel", "a parcel")
         await h.settle()
-        output = await h.scheduler.wait_for(everything, "all-1", "5s")
+        output = await h.scheduler.wait_for(everything, "all-1", SOON)
         assert output == ["abc", "here", "there", "elsewhere", "[1, 2]", "a parcel", "+00:00"]
         assert sorted(EFFECTS) == sorted(
             [
@@ -308,7 +306,7 @@ async def test_a_crash_runs_no_code_of_the_dead_and_another_goes_on() -> None:
         begun.clear()
         await h.crash()
         gate.set()
-        assert await h.scheduler.wait_for(long_runner, "long-1", "5s") == "done"
+        assert await h.scheduler.wait_for(long_runner, "long-1", SOON) == "done"
         assert EFFECTS == ["welcome", "begun", "begun", "went on", "finally"]
     assert EFFECTS[5:] == ["caught", "finally"]  # unwound when the harness ends, and can change nothing
 

@@ -5,13 +5,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 import zart_redis as zart
+from tests.support.workers import running_worker
 
 
 @pytest.fixture
-async def scheduler(redis_url: str, namespace: str) -> AsyncIterator[zart.DurableScheduler]:
-    """A client, with a worker behind it that knows every handler declared here."""
-    async with (
-        zart.DurableScheduler(redis_url, namespace=namespace) as scheduler,
-        zart.Worker(redis_url, namespace=namespace),
-    ):
+async def scheduler(scheduler: zart.DurableScheduler) -> AsyncIterator[zart.DurableScheduler]:
+    """A client with a worker behind it that knows every handler declared here."""
+    async with running_worker(scheduler):
         yield scheduler

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import zart_redis as zart
+from tests.support.waiting import SOON
 from workers.census import Census, Function, census, take
 from zart_redis.cli.demo.ledger import Ledger
 
@@ -25,7 +26,7 @@ def root(tmp_path: Path) -> Path:
 
 async def test_census(scheduler: zart.DurableScheduler, root: Path, tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger")
-    totals = await scheduler.start_and_wait_for(census, "c-1", Census(str(root), str(ledger.path)), "10s")
+    totals = await scheduler.start_and_wait_for(census, "c-1", Census(str(root), str(ledger.path)), SOON)
     assert totals == take(str(root))
     assert (totals.total.files, totals.total.lines, totals.total.functions, totals.total.classes) == (2, 9, 2, 1)
     assert totals.packages.keys() == {"alone", "shop"}

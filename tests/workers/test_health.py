@@ -7,7 +7,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 import zart_redis as zart
-from tests.servers import free_port
+from tests.support.servers import free_port
+from tests.support.waiting import SOON
 from workers.health import check_health
 
 pytestmark = pytest.mark.anyio
@@ -37,7 +38,7 @@ async def test_what_fails_does_not_keep_the_others_from_being_checked(
 ) -> None:
     gone = f"http://127.0.0.1:{free_port()}"
     urls = [f"{service}/", f"{service}/ill", gone, "file:///etc/passwd", f"{service}/"]
-    health = await scheduler.start_and_wait_for(check_health, "h-1", urls, "20s")
+    health = await scheduler.start_and_wait_for(check_health, "h-1", urls, SOON)
     assert health.up.keys() == {f"{service}/"}
     assert "500" in health.down[f"{service}/ill"]
     assert "refused" in health.down[gone]

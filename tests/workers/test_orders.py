@@ -3,6 +3,7 @@
 import pytest
 
 import zart_redis as zart
+from tests.support.waiting import SOON
 from workers.orders import CardDeclined, Fulfilment, InvalidOrder, Order, compensate, fulfil_order
 
 pytestmark = pytest.mark.anyio
@@ -13,7 +14,7 @@ ITEMS = {"lamp": 4900, "bulb": 350}
 async def test_order_is_paid_and_shipped(scheduler: zart.DurableScheduler) -> None:
     await scheduler.start_for(fulfil_order, "o-1", Order("o-1", "ann", ITEMS, outages=1, settle="10ms"))
     assert await scheduler.offer_event("o-1", "shipped", {"tracking": "ZR-1"}) is zart.EventDelivery.BUFFERED
-    fulfilment = await scheduler.wait_for(fulfil_order, "o-1", "10s")
+    fulfilment = await scheduler.wait_for(fulfil_order, "o-1", SOON)
     assert fulfilment == Fulfilment("shipped", 5250, "ZR-1")
 
 
@@ -28,13 +29,13 @@ async def test_order_is_paid_and_shipped(scheduler: zart.DurableScheduler) -> No
 async def test_order_is_refused_before_money_moves(
     scheduler: zart.DurableScheduler, order: Order, reason: Exception
 ) -> None:
-    fulfilment = await scheduler.start_and_wait_for(fulfil_order, "o-1", order, "10s")
+    fulfilment = await scheduler.start_and_wait_for(fulfil_order, "o-1", order, SOON)
     assert fulfilment == Fulfilment("refused", reason=str(reason))
 
 
 async def test_money_is_refunded_when_nothing_is_shipped(scheduler: zart.DurableScheduler) -> None:
     order = Order("o-1", "ann", ITEMS, settle="0s", patience="20ms")
-    fulfilment = await scheduler.start_and_wait_for(fulfil_order, "o-1", order, "10s")
+    fulfilment = await scheduler.start_and_wait_for(fulfil_order, "o-1", order, SOON)
     assert (fulfilment.state, fulfilment.cents) == ("refunded", 5250)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from zart_redis.cli import executions, history, listing, pauses, repair
+from zart_redis.cli.check_replay import check_replay
 from zart_redis.cli.demo.command import demo
 from zart_redis.cli.dev import dev
 from zart_redis.cli.running import command_line
@@ -13,7 +14,7 @@ from zart_redis.cli.top import top
 COMMANDS: tuple[Callable[..., None], ...] = (
     executions.start, executions.status, executions.wait, executions.cancel, executions.event,
     listing.list_executions, listing.stats, top,
-    history.runs, history.detail, history.watch,
+    history.runs, history.detail, history.export, history.watch, check_replay,
     repair.retry_step, repair.restart, repair.rerun, repair.purge, repair.doctor,
     pauses.pause, pauses.resume, pauses.pause_list,
     dev, demo,
@@ -23,7 +24,7 @@ app = command_line(
     name="zart", no_args_is_help=True, help="Start, follow and manage durable executions.", completion=True
 )
 for command in COMMANDS:
-    app.command({"list_executions": "list"}.get(command.__name__))(command)
+    app.command({"list_executions": "list", "export": "history"}.get(command.__name__))(command)
 
 
 def main() -> None:

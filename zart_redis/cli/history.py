@@ -1,8 +1,9 @@
-"""The commands that show what has happened: runs, detail, watch."""
+"""The commands that show the history: runs, detail, watch."""
 
 from __future__ import annotations
 
 import asyncio
+import shlex
 from contextlib import nullcontext
 from typing import Annotated
 
@@ -10,116 +11,87 @@ import typer
 from rich.live import Live
 
 from zart_redis.cli import output, timeline
-from zart_redis.cli.options import AsJson, ExecutionId, Namespace, RedisUrl
-from zart_redis.cli.running import Code, run, scheduler
-from zart_redis.client.history import RunDetail, StepStatus
+from zart_redis.cli.command import client_command
+from zart_redis.cli.options import AsJson, ExecutionId
+from zart_redis.cli.running import Code
+from zart_redis.client.history import RunDetail
 from zart_redis.client.scheduler import DurableScheduler
-from zart_redis.model import ExecutionRecord
+from zart_redis.client.views import reasons, to_json
+from zart_redis.model import ExecutionRecord, ExecutionStatus
 
 REFRESH_SECONDS = 0.5
-MOST_NAMED = 5
-"""Of steps that are all in the same state."""
 OTHER_LINES = 12
-"""What stands above and below the steps of a watched timeline; a line that does not fit the terminal is not seen."""
+"""Lines above and below the steps of a watched timeline. A line beyond the terminal's height would be invisible."""
 
 
-def runs(id: ExecutionId, redis_url: RedisUrl = None, namespace: Namespace = None, as_json: AsJson = False) -> None:
+@client_command
+async def runs(client: DurableScheduler, id: ExecutionId, as_json: AsJson = False) -> None:
     """Show every run of an execution, and who began it."""
-
-    async def action() -> Code:
-        async with client:
-            found = await client.runs(id)
-        if as_json:
-            output.print_json(found)
-        else:
-            output.show(timeline.of_runs(found))
-        return Code.DONE
-
-    client = scheduler(redis_url, namespace)
-    run(action())
+    found = await client.runs(id)
+    if as_json:
+        output.print_json(found)
+    else:
+        output.render(timeline.of_runs(found))
 
 
-def detail(
+@client_command
+async def detail(
+    client: DurableScheduler,
     id: ExecutionId,
-    number: Annotated[int | None, typer.Option("--run", help="Which run; else the newest.")] = None,
-    redis_url: RedisUrl = None,
-    namespace: Namespace = None,
+    number: Annotated[int | None, typer.Option("--run", help="Number of the run. [default: the newest]")] = None,
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show the tracebacks of errors.")] = False,
+    payloads: Annotated[bool, typer.Option(help="Show input, output, results and events.")] = True,
+    limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of steps to show. [default: all]")] = None,
+    steps_after: Annotated[
+        str | None, typer.Option(help="Continue after a page: the step printed below it.", metavar="STEP")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a run as a timeline of its steps and attempts, with errors and times."""
-
-    async def action() -> Code:
-        async with client:
-            found = await client.detail(id, number)
-            if as_json:
-                output.print_json(found)
-            else:
-                output.show(timeline.of_detail(found, await _reasons(client, await client.status(id), found)))
-        return Code.DONE
-
-    client = scheduler(redis_url, namespace)
-    run(action())
+    found = await client.detail(id, number, payloads=payloads, steps_after=steps_after, limit=limit)
+    if as_json:
+        output.print_json(found)
+        return
+    why = await _reasons(client, await client.status(id), found)
+    output.render(timeline.of_detail(found, why, payloads=payloads, tracebacks=traceback))
+    if found.has_more:
+        output.echo_line(f"more: --steps-after {shlex.quote(found.steps[-1].name)}")
 
 
-def watch(
+@client_command
+async def export(
+    client: DurableScheduler,
     id: ExecutionId,
-    redis_url: RedisUrl = None,
-    namespace: Namespace = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON whenever something changes.")] = False,
+    number: Annotated[int | None, typer.Option("--run", help="Number of the run. [default: the newest]")] = None,
+    payloads: Annotated[bool, typer.Option(help="Include inputs, results, errors and events.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, as it does anyway.")] = False,
 ) -> None:
-    """Follow an execution live, until it has ended. Exits with 1 if it failed or was cancelled."""
-
-    async def action() -> Code:
-        async with client:
-            with nullcontext() if as_json else Live(auto_refresh=False) as live:
-                shown = ""
-                while True:
-                    record, found = await client.status(id), await client.detail(id)
-                    if live is not None:
-                        most = max(live.console.height - OTHER_LINES, 1)
-                        picture = timeline.of_detail(found, await _reasons(client, record, found), most)
-                        live.update(picture, refresh=True)
-                    elif (line := output.to_json(found)) != shown:
-                        print(line, flush=True)
-                        shown = line
-                    if record.status.is_final:
-                        return Code.DONE if record.status == "completed" else Code.FAILED
-                    await asyncio.sleep(REFRESH_SECONDS)
-
-    client = scheduler(redis_url, namespace)
-    run(action())
+    """Print the history of a run as JSON, for zart_redis.testing.replay. Without payloads it cannot be replayed."""
+    output.print_json(await client.history(id, number, payloads=payloads))
 
 
-async def _reasons(client: DurableScheduler, record: ExecutionRecord, found: RunDetail) -> list[str]:
-    """Why a live run is no further: what it waits for, who runs what of it, what is paused, or that nobody takes its
-    work."""
-    if record.status.is_final or record.run != found.summary.run:
-        return []
-    reasons = _cut([f"waits for {wait}" for wait in record.waiting_for])
-    scheduled = {f"{record.execution_id} {s.name}": s.name for s in found.steps if s.status is StepStatus.SCHEDULED}
-    workers = await client.workers()
-    for worker in workers:
-        works = ["it"] if record.execution_id in worker.running else []
-        works += [f"step {scheduled.pop(name)}" for name in worker.running if name in scheduled]
-        if works:
-            who = f"worker {worker.worker_id} (pid {worker.pid} on {worker.host})"
-            reasons.append(f"{who} runs {', '.join(_cut(works))}")
-    for rule in await client.list_pause_rules() if scheduled else ():
-        held = [name for name in scheduled.values() if rule.matches(record.execution_id, record.task_name, name)]
-        if held:
-            reasons.append(f"pause rule {rule.rule_id} holds step {', '.join(_cut(held))}")
-    put_off: dict[str, list[str]] = {}
-    for step in found.steps:
-        if step.put_off:
-            put_off.setdefault(step.put_off, []).append(step.name)
-    reasons += [f"a worker has put off step {', '.join(_cut(names))}: {why}" for why, names in put_off.items()]
-    is_queued = bool(scheduled) or not record.waiting_for
-    if is_queued and not any(record.queue in worker.queues for worker in workers):
-        reasons.append(f"no worker takes work from queue {record.queue!r}")
-    return reasons
+@client_command
+async def watch(
+    client: DurableScheduler,
+    id: ExecutionId,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON whenever something changes.")] = False,
+) -> Code:
+    """Follow an execution live until it has finished. Exits with 1 if it failed or was cancelled."""
+    with nullcontext() if as_json else Live(auto_refresh=False) as live:
+        printed = ""
+        while True:
+            record, found = await client.status(id), await client.detail(id)
+            if live is not None:
+                max_steps = max(live.console.height - OTHER_LINES, 1)
+                content = timeline.of_detail(found, await _reasons(client, record, found), max_steps)
+                live.update(content, refresh=True)
+            elif (line := to_json(found)) != printed:
+                print(line, flush=True)
+                printed = line
+            if record.status.is_final:
+                return Code.DONE if record.status is ExecutionStatus.COMPLETED else Code.FAILED
+            await asyncio.sleep(REFRESH_SECONDS)
 
 
-def _cut(names: list[str]) -> list[str]:
-    """The first of them, and how many more there are."""
-    more = len(names) - MOST_NAMED
-    return names if more <= 0 else [*names[:MOST_NAMED], f"and {more} more"]
+async def _reasons(client: DurableScheduler, record: ExecutionRecord, run: RunDetail) -> list[str]:
+    return reasons(record, run, await client.workers(), await client.list_pause_rules())

@@ -1,4 +1,4 @@
-"""The commands about many executions: list, stats."""
+"""The commands for many executions: list, stats."""
 
 from __future__ import annotations
 
@@ -8,53 +8,45 @@ from typing import Annotated, Literal
 import typer
 
 from zart_redis.cli import output
-from zart_redis.cli.options import AsJson, Namespace, RedisUrl
-from zart_redis.cli.running import Code, run, scheduler
+from zart_redis.cli.command import client_command
+from zart_redis.cli.options import AsJson
+from zart_redis.client.scheduler import DurableScheduler
 from zart_redis.durations import to_ms
 from zart_redis.model import ExecutionStatus
 
 
-def list_executions(
-    status: Annotated[ExecutionStatus | None, typer.Option(help="Only those in this status.")] = None,
-    task: Annotated[str | None, typer.Option(help="Only those of this task.")] = None,
-    queue: Annotated[str | None, typer.Option(help="Only those of this queue.")] = None,
-    prefix: Annotated[str | None, typer.Option(help="Only ids that begin so; then in the order of ids.")] = None,
-    since: Annotated[str | None, typer.Option(help="Only those started within this time: 1h, 7d.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 50,
-    cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
-    order: Annotated[Literal["newest", "oldest"], typer.Option(help="Which come first.")] = "newest",
-    redis_url: RedisUrl = None,
-    namespace: Namespace = None,
+@client_command
+async def list_executions(
+    client: DurableScheduler,
+    status: Annotated[ExecutionStatus | None, typer.Option(help="Show only executions with this status.")] = None,
+    task: Annotated[str | None, typer.Option(help="Show only executions of this task.")] = None,
+    queue: Annotated[str | None, typer.Option(help="Show only executions of this queue.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="Show only ids with this prefix, ordered by id.")] = None,
+    since: Annotated[str | None, typer.Option(help="Show only executions created within this time: 1h, 7d.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number to show.")] = 50,
+    cursor: Annotated[str | None, typer.Option(help="Continue after a page: the cursor printed below it.")] = None,
+    order: Annotated[Literal["newest", "oldest"], typer.Option(help="Which to show first.")] = "newest",
     as_json: AsJson = False,
 ) -> None:
-    """List executions by the time they were started."""
-
-    async def action() -> Code:
-        async with client:
-            page = await client.list_executions(
-                status=status,
-                task_name=task,
-                queue=queue,
-                id_prefix=prefix,
-                created_after=None if since is None else datetime.now(UTC) - timedelta(milliseconds=to_ms(since)),
-                limit=limit,
-                cursor=cursor,
-                order=order,
-            )
-        output.print_page(page, as_json)
-        return Code.DONE
-
-    client = scheduler(redis_url, namespace)
-    run(action())
+    """List executions by time of creation."""
+    page = await client.list_executions(
+        status=status,
+        task_name=task,
+        queue=queue,
+        id_prefix=prefix,
+        created_after=_time_before_now(since),
+        limit=limit,
+        cursor=cursor,
+        order=order,
+    )
+    output.print_page(page, as_json)
 
 
-def stats(redis_url: RedisUrl = None, namespace: Namespace = None, as_json: AsJson = False) -> None:
-    """Count executions by status and task, and show how deep the queues are."""
+@client_command
+async def stats(client: DurableScheduler, as_json: AsJson = False) -> None:
+    """Count executions by status and task, and show the depth of each queue."""
+    output.print_stats(await client.stats(), as_json)
 
-    async def action() -> Code:
-        async with client:
-            output.print_stats(await client.stats(), as_json)
-        return Code.DONE
 
-    client = scheduler(redis_url, namespace)
-    run(action())
+def _time_before_now(since: str | None) -> datetime | None:
+    return None if since is None else datetime.now(UTC) - timedelta(milliseconds=to_ms(since, what="--since"))

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how their values are read. All are optional: `Settings` knows the rest."""
+"""Options shared by several commands, and how their values are read. `Settings` has the defaults."""
 
 from __future__ import annotations
 
@@ -11,30 +11,37 @@ from zart_redis.errors import InvalidInput
 
 RedisUrl = Annotated[
     str | None,
-    typer.Option(help="Where Redis is; else ZART_REDIS_URL, else the embedded server of this folder."),
+    typer.Option(help="URL of Redis. [default: ZART_REDIS_URL, then the embedded server of this folder]"),
 ]
-Namespace = Annotated[str | None, typer.Option(help="Which application on that Redis; else ZART_NAMESPACE, else zart.")]
+Namespace = Annotated[
+    str | None, typer.Option(help="Namespace of the application on that Redis. [default: ZART_NAMESPACE, then zart]")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-ExecutionId = Annotated[str, typer.Argument(metavar="ID", help="The id of the execution.")]
+ExecutionId = Annotated[str, typer.Argument(metavar="ID", help="Id of the execution.")]
 Queues = Annotated[
     list[str] | None,
-    typer.Option("--queue", help="A queue to take work from; repeat it for several. [default: default]"),
+    typer.Option("--queue", help="Queue to take work from; repeatable. [default: default]"),
 ]
 App = Annotated[
-    str | None, typer.Option(help="The module or package of the handlers; else the package `workers` of this folder.")
+    str | None,
+    typer.Option(help="Module or package with the handlers. [default: the package `workers` of this folder]"),
 ]
-Concurrency = Annotated[int | None, typer.Option(min=1, help="Bodies and steps at a time in a process. [default: 100]")]
-LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning, error or critical. [default: info]")]
+Concurrency = Annotated[
+    int | None, typer.Option(min=1, help="Maximum bodies and steps that a process runs at once. [default: 100]")
+]
+LogLevel = Annotated[
+    str | None, typer.Option(help="Minimum level: debug, info, warning, error or critical. [default: info]")
+]
 LogFormat = Annotated[
-    str | None, typer.Option(help="json, console, or auto: console where stderr is a terminal. [default: auto]")
+    str | None, typer.Option(help="Format: json, console, or auto (console if stderr is a terminal). [default: auto]")
 ]
 
 
 def read_json(text: str | None, option: str) -> Any:
-    """The value of an option that takes JSON; None if it was not given.
+    """The value of an option that takes JSON, or None without the option.
 
     Raises:
-        InvalidInput: it is no JSON.
+        InvalidInput: the text is not valid JSON.
     """
     if text is None:
         return None
@@ -44,6 +51,6 @@ def read_json(text: str | None, option: str) -> Any:
         raise InvalidInput(f"""{option} takes JSON, such as '{{"id": 1}}' or '"text"': {error}""") from None
 
 
-def given(**arguments: Any) -> dict[str, Any]:
-    """Those that were given."""
+def drop_none(**arguments: Any) -> dict[str, Any]:
+    """The arguments without those that are None."""
     return {name: value for name, value in arguments.items() if value is not None}

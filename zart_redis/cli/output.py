@@ -1,10 +1,10 @@
-"""What commands print: one JSON document, or tables for people. Progress goes to stderr, and only on a terminal."""
+"""Output of the commands: one JSON document, or tables for people. Progress is shown on stderr, on terminals only."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,13 +16,13 @@ from rich.panel import Panel
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from zart_redis.client.scheduler import ExecutionPage, Stats
+from zart_redis.client.lists import ExecutionPage, Stats
+from zart_redis.client.views import to_json, wait_text_until
 from zart_redis.durations import format_ms
-from zart_redis.errors import RemoteError
 from zart_redis.model import ExecutionRecord, ExecutionStatus, PauseRule
+from zart_redis.printable import printable
 
-UNCUT = 10_000
-"""A width that no line reaches."""
+UNLIMITED_WIDTH = 10_000
 
 COLOURS = {
     ExecutionStatus.SCHEDULED: "blue",
@@ -34,54 +34,50 @@ COLOURS = {
 }
 
 
-def to_json(value: Any) -> str:
-    """JSON with ISO datetimes, base64 bytes, and errors as their type, message and traceback."""
-    return msgspec.json.encode(value, enc_hook=_plain).decode()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, RemoteError):
-        return {"type": value.type_name, "message": value.message, "traceback": value.traceback}
-    return str(value)
+def shown(text: str) -> str:
+    """Text from outside, for a table or a panel: it is no markup, and no control character of it reaches a terminal."""
+    return escape(printable(text))
 
 
 def print_json(value: Any) -> None:
+    """One JSON document, indented."""
     sys.stdout.write(msgspec.json.format(to_json(value), indent=2) + "\n")
 
 
-def say(text: str) -> None:
-    """A line for people."""
-    Console(highlight=False, soft_wrap=True).print(text, markup=False)
+def echo_line(text: str) -> None:
+    """Print a line for people."""
+    Console(highlight=False, soft_wrap=True).print(printable(text), markup=False)
 
 
-def names(title: str) -> Column:
-    """A column of ids or names: one that is too long goes on in the next line, so that all of it can be copied."""
+def name_column(title: str) -> Column:
+    """A column of ids or names, which wraps long ones so that they can be copied whole."""
     return Column(title, overflow="fold")
 
 
-def tell(value: Any, text: str, as_json: bool) -> None:
-    """What a command did: a document, or some lines for people."""
+def echo_result(value: Any, text: str | Sequence[str], as_json: bool) -> None:
+    """The result of a command: a JSON document, or a line or lines for people."""
     if as_json:
         print_json(value)
-    else:
-        say(text)
+        return
+    for line in [text] if isinstance(text, str) else text:
+        echo_line(line)
 
 
-def show(picture: RenderableType) -> None:
-    """A table or a picture for people. What goes to a file or another program is not cut to a width."""
+def render(content: RenderableType) -> None:
+    """Print a table or a panel for people. Output to a file or a pipe is not truncated to a width."""
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = UNCUT
-    console.print(picture)
+        console.width = UNLIMITED_WIDTH
+    console.print(content)
 
 
 @contextmanager
 def spinner(text: str, *, quiet: bool = False) -> Iterator[None]:
-    """Shows that something is waited for, and for how long already."""
+    """Show that the command is waiting, and for how long."""
     console = Console(stderr=True)
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
-        progress.add_task(escape(text), total=None)
+        progress.add_task(shown(text), total=None)
         yield
 
 
@@ -95,50 +91,50 @@ def print_record(record: ExecutionRecord, as_json: bool) -> None:
     grid.add_column(overflow="fold")
     for name, value in _rows(record):
         grid.add_row(name, value)
-    show(Panel(grid, title=escape(record.execution_id), expand=False))
+    render(Panel(grid, title=shown(record.execution_id), expand=False))
 
 
 def _rows(record: ExecutionRecord) -> Iterator[tuple[str, str]]:
-    yield "task", escape(record.task_name)
+    yield "task", shown(record.task_name)
     yield "status", coloured(record.status)
-    for wait in record.waiting_for:
-        yield "waits for", escape(wait)
+    for wait in record.waits:
+        yield "waits for", shown(wait_text_until(wait))
     yield "run, attempt", f"{record.run}, {record.attempt}"
-    yield "queue", escape(record.queue)
+    yield "queue", shown(record.queue)
     yield "created", _when(record.created_at)
     if record.started_at is not None:
         yield "started", _when(record.started_at)
     if record.finished_at is not None:
         yield "finished", f"{_when(record.finished_at)}, after {_took(record)}"
-    yield "input", escape(to_json(record.input))
+    yield "input", shown(to_json(record.input))
     if record.status is ExecutionStatus.COMPLETED:
-        yield "output", escape(to_json(record.output))
+        yield "output", shown(to_json(record.output))
     if record.error is not None:
-        yield "error", f"[red]{escape(str(record.error))}[/]"
+        yield "error", f"[red]{shown(str(record.error))}[/]"
 
 
 def print_page(page: ExecutionPage, as_json: bool) -> None:
-    """A page of executions, and how to get the next one."""
+    """A page of executions, and the cursor of the next one."""
     if as_json:
         print_json({"executions": list(page), "cursor": page.cursor})
         return
     if not page:
-        say("no executions")
+        echo_line("no executions")
         return
-    columns = (names("id"), names("task"), "status", names("queue"), "created", "took")
+    columns = (name_column("id"), name_column("task"), "status", name_column("queue"), "created", "took")
     table = Table(*columns, box=None, header_style="bold")
     for record in page:
         table.add_row(
-            escape(record.execution_id),
-            escape(record.task_name),
+            shown(record.execution_id),
+            shown(record.task_name),
             coloured(record.status),
-            escape(record.queue),
+            shown(record.queue),
             _ago(record.created_at),
             _took(record),
         )
-    show(table)
+    render(table)
     if page.cursor is not None:
-        say(f"more: --cursor {page.cursor}")
+        echo_line(f"more: --cursor {page.cursor}")
 
 
 def print_rules(rules: list[PauseRule], as_json: bool) -> None:
@@ -147,15 +143,15 @@ def print_rules(rules: list[PauseRule], as_json: bool) -> None:
         print_json(rules)
         return
     if not rules:
-        say("nothing is paused")
+        echo_line("nothing is paused")
         return
-    columns = ("rule", names("execution"), names("task"), names("steps"), "deadlines", "since")
+    columns = ("rule", name_column("execution"), name_column("task"), name_column("steps"), "deadlines", "since")
     table = Table(*columns, box=None, header_style="bold")
     for rule in rules:
         conditions = (rule.execution_id, rule.task_name, rule.step_pattern)
-        deadlines = "stopped" if rule.extend_deadlines else "go on"
-        table.add_row(rule.rule_id, *(escape(c or "all") for c in conditions), deadlines, _ago(rule.created_at))
-    show(table)
+        deadlines = "stopped" if rule.extend_deadlines else "running"
+        table.add_row(shown(rule.rule_id), *(shown(c or "all") for c in conditions), deadlines, _ago(rule.created_at))
+    render(table)
 
 
 def print_stats(stats: Stats, as_json: bool) -> None:
@@ -163,21 +159,23 @@ def print_stats(stats: Stats, as_json: bool) -> None:
     if as_json:
         print_json(stats)
     else:
-        show(Group(*pictures(stats)))
+        render(Group(*stats_tables(stats)))
 
 
-def pictures(stats: Stats) -> Iterator[RenderableType]:
-    """The counts as a table, and the queues as another."""
+def stats_tables(stats: Stats) -> Iterator[RenderableType]:
+    """A table of the counts, and one of the queues."""
     statuses = list(ExecutionStatus)
-    tasks = Table(names("task"), *(coloured(status) for status in statuses), box=None, header_style="bold")
+    tasks = Table(name_column("task"), *(coloured(status) for status in statuses), box=None, header_style="bold")
     for name, counts in sorted(stats.by_task.items()):
-        tasks.add_row(escape(name), *(str(counts.get(status, 0)) for status in statuses))
+        tasks.add_row(shown(name), *(str(counts.get(status, 0)) for status in statuses))
     tasks.add_row("[bold]all[/]", *(str(stats.by_status.get(status, 0)) for status in statuses))
-    queues = Table(names("queue"), "queued", "held by workers", "oldest", box=None, header_style="bold")
+    queues = Table(name_column("queue"), "queued", "held by workers", "oldest", box=None, header_style="bold")
     for name, depth in stats.queues.items():
         oldest = "" if depth.oldest_ms is None else format_ms(depth.oldest_ms)
-        queues.add_row(escape(name), str(depth.queued), str(depth.held), oldest)
+        queues.add_row(shown(name), str(depth.queued), str(depth.held), oldest)
     yield from (tasks, "", queues)
+    if stats.held:
+        yield from ("", f"[red]held: {stats.held}[/] need other code than that of the workers; `zart doctor` says why")
 
 
 def coloured(status: ExecutionStatus) -> str:
@@ -198,5 +196,5 @@ def _ago(moment: datetime) -> str:
 
 
 def span(length: timedelta) -> str:
-    """By its two largest units."""
+    """The length in its two largest units."""
     return " ".join(format_ms(max(round(length.total_seconds() * 1000), 0)).split()[:2])

@@ -1,4 +1,4 @@
-"""Running a command: its exit code, its errors in one line, its signals."""
+"""Running a command: its exit code, errors as one line, signals."""
 
 from __future__ import annotations
 
@@ -7,15 +7,27 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import IntEnum
 from typing import Any, NoReturn
 
 import typer
 from redis import exceptions
 
-from zart_redis.client.scheduler import DurableScheduler
-from zart_redis.errors import ConfigurationError, InvalidInput, RedisUnavailable, WaitTimedOut, ZartError
-from zart_redis.logs import redacted
+from zart_redis.cli.output import print_json
+from zart_redis.errors import (
+    ConfigurationError,
+    ExecutionNotFound,
+    InvalidInput,
+    RedisUnavailable,
+    SchedulerError,
+    UnknownTask,
+    WaitTimedOut,
+    ZartError,
+)
+from zart_redis.printable import printable
+from zart_redis.store.redis_errors import as_zart_error
+from zart_redis.urls import redacted_text
 from zart_redis.worker.pool import Pool
 
 
@@ -24,65 +36,85 @@ class Code(IntEnum):
 
     DONE = 0
     FAILED = 1
-    """The execution failed or was cancelled, or what was asked for could not be done."""
+    """The execution failed or was cancelled, a check found something, or the command could not do its work."""
     USAGE = 2
     TIMED_OUT = 3
+    NOT_FOUND = 4
+    REFUSED = 5
+    UNAVAILABLE = 6
+    """Redis cannot be reached, or is not set up as it must be."""
     INTERRUPTED = 130
 
 
+_CODES: tuple[tuple[type[ZartError], Code], ...] = (
+    (WaitTimedOut, Code.TIMED_OUT),
+    (InvalidInput, Code.USAGE),
+    (ExecutionNotFound, Code.NOT_FOUND),
+    (UnknownTask, Code.NOT_FOUND),
+    (SchedulerError, Code.REFUSED),
+    (ConfigurationError, Code.UNAVAILABLE),
+    (RedisUnavailable, Code.UNAVAILABLE),
+    (ZartError, Code.FAILED),
+)
+"""The exit code of the first class that an error is an instance of."""
+
+as_json: ContextVar[bool] = ContextVar("as_json", default=False)
+"""Whether the command writes JSON, its errors included."""
+
+
 def command_line(*, completion: bool = False, **options: Any) -> typer.Typer:
-    """An empty command. Tracebacks are Python's own: a prettier one might show what is secret."""
+    """An empty application. Tracebacks are Python's own: typer's would show local variables, secrets included."""
     return typer.Typer(add_completion=completion, rich_markup_mode=None, pretty_exceptions_enable=False, **options)
-
-
-def scheduler(redis_url: str | None, namespace: str | None) -> DurableScheduler:
-    """A client for the command; settings that cannot work end it."""
-    with settings_checked():
-        return DurableScheduler(redis_url, namespace=namespace)
 
 
 @contextmanager
 def settings_checked() -> Iterator[None]:
-    """Settings that cannot work end the command as wrong usage does."""
+    """End the command with a usage error if the settings are invalid."""
     try:
         yield
     except ConfigurationError as error:
-        end(str(error), Code.USAGE)
+        end(str(error), Code.USAGE, error.code)
 
 
 def run(action: Coroutine[Any, Any, Code]) -> NoReturn:
-    """Run what a command does and end with the code it answers, or with a line on stderr that says what went wrong."""
+    """Run a command and exit with the code that it returns, or with an error that says what went wrong."""
     try:
         code = asyncio.run(action)
     except KeyboardInterrupt:
         code = Code.INTERRUPTED
-    except WaitTimedOut as error:
-        end(str(error), Code.TIMED_OUT)
-    except InvalidInput as error:
-        end(str(error), Code.USAGE)
-    except (RedisUnavailable, exceptions.ConnectionError, exceptions.TimeoutError) as error:
-        why = str(error).rstrip(".")
-        end(f"Redis cannot be reached: {why}. Is it running, and is --redis-url or ZART_REDIS_URL right?")
-    except (ZartError, exceptions.RedisError) as error:
-        end(str(error))
+    except exceptions.RedisError as error:
+        _end_by(as_zart_error(error, "Redis"))
+    except ZartError as error:
+        _end_by(error)
     raise typer.Exit(code)
 
 
-def end(why: str, code: Code = Code.FAILED) -> NoReturn:
-    """End with a line on stderr."""
-    sys.stderr.write(f"error: {redacted(' '.join(why.split()))}\n")
-    raise typer.Exit(code)
+def _end_by(error: ZartError) -> NoReturn:
+    why = str(error)
+    if isinstance(error, RedisUnavailable):
+        why = f"Redis cannot be reached: {why.rstrip('.')}. Is it running, and is --redis-url or ZART_REDIS_URL right?"
+    end(why, next(code for kind, code in _CODES if isinstance(error, kind)), error.code)
+
+
+def end(why: str, exit_code: Code, error_code: str) -> NoReturn:
+    """Exit with an error: a line on stderr, or a JSON document on stdout."""
+    why = redacted_text(" ".join(why.split()))
+    if as_json.get():
+        print_json({"error": {"code": error_code, "message": why}})
+    else:
+        sys.stderr.write(f"error: {printable(why)}\n")
+    raise typer.Exit(exit_code)
 
 
 async def run_pool(pool: Pool) -> Code:
-    """Run a pool until SIGTERM or SIGINT, which lets it drain; a second one ends it at once."""
+    """Run a pool until SIGTERM or SIGINT, which drains it; a second signal stops it at once."""
     with interruptions(pool.stop, pool.kill):
         return Code.DONE if await pool.run() else Code.FAILED
 
 
 @contextmanager
 def interruptions(first: Callable[[], object], again: Callable[[], object]) -> Iterator[None]:
-    """What SIGTERM and SIGINT do within the block."""
+    """Handle SIGTERM and SIGINT within the block: call `first` for the first signal, `again` for any other."""
     loop = asyncio.get_running_loop()
     called = False
 

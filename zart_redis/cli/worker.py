@@ -1,4 +1,4 @@
-"""`zart-worker`: a pool of worker processes, until it is told to stop."""
+"""`zart-worker`: runs a pool of worker processes until a signal stops it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from zart_redis import logs
-from zart_redis.cli.options import App, Concurrency, LogFormat, LogLevel, Namespace, Queues, RedisUrl, given
+from zart_redis import log_config
+from zart_redis.cli.options import App, Concurrency, LogFormat, LogLevel, Namespace, Queues, RedisUrl, drop_none
 from zart_redis.cli.running import command_line, run, run_pool, settings_checked
 from zart_redis.worker.pool import Pool
 
@@ -18,18 +18,18 @@ app = command_line(name="zart-worker")
 def zart_worker(
     queue: Queues = None,
     app: App = None,
-    processes: Annotated[int, typer.Option(min=1, help="Worker processes, each with an event loop.")] = 1,
+    processes: Annotated[int, typer.Option(min=1, help="Number of worker processes.")] = 1,
     concurrency: Concurrency = None,
     grace: Annotated[
-        str | None, typer.Option(help="How long running steps may take to end at SIGTERM. [default: 30s]")
+        str | None, typer.Option(help="Time that running steps have to finish after SIGTERM. [default: 30s]")
     ] = None,
     redis_url: RedisUrl = None,
     namespace: Namespace = None,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:
-    """Run handlers and steps. SIGTERM lets running steps end, hands the rest back and exits; a second one ends now."""
-    arguments = given(
+    """Run handlers and steps. SIGTERM lets running steps finish, hands back the rest and exits; a second one kills."""
+    arguments = drop_none(
         queues=queue or None,
         app=app,
         concurrency=concurrency,
@@ -41,7 +41,7 @@ def zart_worker(
     )
     with settings_checked():
         pool = Pool(arguments, processes=processes)
-    logs.configure(pool.settings.log_level, pool.settings.log_format, secrets=pool.settings.secrets)
+    log_config.configure(pool.settings.log_level, pool.settings.log_format, secrets=pool.settings.hidden)
     run(run_pool(pool))
 
 

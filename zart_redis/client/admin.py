@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from zart_redis import names, registry
-from zart_redis.client.connection import Client, read_status, reading
+from zart_redis.client.connection import Client, decoding_errors_for, read_status
 from zart_redis.durations import Duration, to_ms
 from zart_redis.errors import ExecutionAlreadyExists, ExecutionFinished, ExecutionNotFound, InvalidInput
+from zart_redis.layout import Field
 from zart_redis.model import ExecutionStatus, PauseRule
 from zart_redis.registry import HandlerDefinition
-from zart_redis.store.queries import describe_rule
+from zart_redis.store.pause_rules import encode_rule
 from zart_redis.store.store import Partition
 
 PURGED_AT_ONCE = 500
@@ -23,22 +24,23 @@ PURGED_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class RerunReport:
-    """What `rerun_steps` has begun: recorded names by what becomes of them."""
+    """The run that `rerun_steps` began, and what it does with each recorded name."""
 
     run: int
     rerun: tuple[str, ...]
-    """They run again: asked for, failed, or not ended."""
+    """Steps that run again: requested, failed, or unfinished."""
     preserved: tuple[str, ...]
     stale: tuple[str, ...]
-    """Preserved, though recorded after one that runs again: they may have been made from its old value."""
+    """Preserved steps that were recorded after one that runs again, and so may depend on its old value."""
 
 
 class Admin(Client):
-    """What operators do. `triggered_by` says who, for the history."""
+    """Operations for operators. `triggered_by` records who asked for them in the history."""
 
     async def retry_step(self, execution_id: str, step: str, *, triggered_by: str | None = None) -> None:
-        """Let an execution that failed on a step go on from there, in the same run: the failure of that step is
-        forgotten, with its attempts and its deadline; all else that is recorded stays.
+        """Resume a failed execution from the step that failed, in the same run.
+
+        The failure of that step is forgotten, with its attempts and its deadline; all other records are kept.
 
         Raises:
             ExecutionNotFound: there is no such execution.
@@ -55,15 +57,15 @@ class Admin(Client):
         if answer == "no step":
             raise InvalidInput(f"execution {execution_id!r} has recorded no failure of a step {step!r}")
         if answer != "retrying":
-            with reading(execution_id):
+            with decoding_errors_for(execution_id):
                 status = ExecutionStatus(answer)
             raise (ExecutionFinished if status.is_final else ExecutionAlreadyExists)(execution_id, status)
 
     async def restart(self, execution_id: str, data: Any = None, *, triggered_by: str | None = None) -> int:
-        """Begin a new run from nothing, with `data` or else the old input. Answers its number.
+        """Begin a new run from scratch, with `data` or the previous input. Returns its number.
 
-        The old run is kept as history. If it is live it ends as cancelled, and whatever of it still runs somewhere
-        can change nothing any more.
+        The previous run is kept as history. If it is live it is cancelled, and the writes of what still runs of it are
+        refused.
 
         Raises:
             ExecutionNotFound: there is no such execution.
@@ -89,10 +91,10 @@ class Admin(Client):
         preserve: Sequence[str] = (),
         triggered_by: str | None = None,
     ) -> RerunReport:
-        """Begin a new run that carries over what is recorded and is not to run again, in one transition.
+        """Begin a new run that keeps the records of steps that need not run again, in one transition.
 
-        Names and patterns (`*` any text, `?` one character) say what runs again and what is preserved. What neither
-        mentions is preserved, or runs again if only `preserve` is given. Failures always run again.
+        Names and patterns (`*` matches any text, `?` one character) select what runs again and what is preserved. A
+        step that neither selects is preserved, or runs again if only `preserve` is given. Failures always run again.
 
         Raises:
             ExecutionNotFound: there is no such execution.
@@ -100,7 +102,7 @@ class Admin(Client):
         """
         for patterns in (rerun, preserve):
             if isinstance(patterns, str | bytes) or not isinstance(patterns, Collection):
-                raise InvalidInput(f"a list of patterns of steps is wanted, not {patterns!r:.100}")
+                raise InvalidInput(f"expected a list of step-name patterns, not {patterns!r:.100}")
             for pattern in patterns:
                 names.check_name(pattern, "a pattern of steps")
         names.check_optional(triggered_by or None, "who asks for it")
@@ -114,7 +116,7 @@ class Admin(Client):
         if answer is None:
             raise ExecutionNotFound(execution_id)
         if isinstance(answer, str):
-            raise InvalidInput(f"step {answer!r} is both to run again and to be preserved")
+            raise InvalidInput(f"step {answer!r} is selected both to run again and to be preserved")
         return RerunReport(answer.run, tuple(answer.rerun), tuple(answer.preserved), tuple(answer.stale))
 
     async def pause(
@@ -125,15 +127,16 @@ class Admin(Client):
         step_pattern: str | None = None,
         extend_deadlines: bool = False,
     ) -> PauseRule:
-        """Hold what matches where its next step would begin; without any condition, everything. Steps that run may
-        finish. Nothing that is held is lost, and `resume` lets it all go on.
+        """Hold matching executions before their next step; without conditions, all of them.
+
+        Running steps may finish. Held work is not lost, and `resume` releases it.
 
         Args:
-            step_pattern: names of steps, awaited or scheduled; `*` stands for any text, `?` for one character.
+            step_pattern: names of steps, awaited or scheduled; `*` matches any text, `?` one character.
             extend_deadlines: stop the clock of an execution's deadline while it is held.
         """
         rule = self._rule(execution_id, task_name, step_pattern, extend_deadlines)
-        description = describe_rule(rule)
+        description = encode_rule(rule)
         partitions = await self._partitions_of(rule)
         await asyncio.gather(*(p.transitions.pause(rule.rule_id, description) for p in partitions))
         return rule
@@ -141,7 +144,7 @@ class Admin(Client):
     async def resume(
         self, *, execution_id: str | None = None, task_name: str | None = None, step_pattern: str | None = None
     ) -> bool:
-        """Remove the rule with just these conditions; what it held goes on at once. Answers whether there was one."""
+        """Remove the rule with exactly these conditions, and resume what it held. Returns True if it existed."""
         rule = self._rule(execution_id, task_name, step_pattern, extend=False)
         partitions = await self._partitions_of(rule)
         return any(await asyncio.gather(*(p.transitions.resume(rule.rule_id) for p in partitions)))
@@ -157,18 +160,18 @@ class Admin(Client):
         return sorted(found.values(), key=lambda rule: rule.created_at)
 
     async def purge(self, *, older_than: Duration = 0, status: ExecutionStatus | str | None = None) -> int:
-        """Remove finished executions that ended longer ago than `older_than`, whatever their retention, with all they
-        own. Answers how many went."""
+        """Remove executions that finished longer ago than `older_than`, with everything they own, regardless of their
+        retention. Returns how many were removed."""
         age = to_ms(older_than, what="older_than")
         wanted = read_status(status)
         store = await self._open()
-        gone = 0
+        purged = 0
         for partition in store.partitions:
             supplied = self._clock()
             now = await partition.queries.now() if supplied is None else supplied
-            async for ids in partition.queries.finished_by(now - age, wanted, PURGED_AT_ONCE):
-                gone += await partition.transitions.purge(PURGED_AT_ONCE, ids)
-        return gone
+            async for ids in partition.index.finished_by(now - age, wanted, PURGED_AT_ONCE):
+                purged += await partition.transitions.purge(PURGED_AT_ONCE, ids)
+        return purged
 
     async def _partition(self, execution_id: str) -> Partition:
         names.check_name(execution_id, "an execution id")
@@ -176,11 +179,11 @@ class Admin(Client):
 
     async def _handler_of(self, partition: Partition, execution_id: str) -> HandlerDefinition | None:
         """The execution's handler, where this process has declared it."""
-        described = await partition.transitions.describe(execution_id)
+        described = await partition.transitions.read_execution(execution_id)
         if described is None:
             raise ExecutionNotFound(execution_id)
-        with reading(execution_id):
-            return registry.handlers.only(described[0]["task"].decode())
+        with decoding_errors_for(execution_id):
+            return registry.handlers.get_unambiguous(described[0][Field.TASK].decode())
 
     def _rule(
         self, execution_id: str | None, task_name: str | None, step_pattern: str | None, extend: bool

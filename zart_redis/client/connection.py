@@ -1,4 +1,4 @@
-"""What every client has: settings, and a store that is opened at the first use and closed at the end."""
+"""The base of every client: settings, and a store that is opened at the first use."""
 
 from __future__ import annotations
 
@@ -9,28 +9,35 @@ from types import TracebackType
 from typing import Any, Self
 
 from zart_redis import names
-from zart_redis.codec import codec_for, within
-from zart_redis.errors import ExecutionFinished, ExecutionNotFound, InvalidInput, SerializationError, ZartError
-from zart_redis.model import EventDelivery, ExecutionStatus
+from zart_redis.codec import check_size, codec_for
+from zart_redis.errors import (
+    ConfigurationError,
+    ExecutionFinished,
+    ExecutionNotFound,
+    InvalidInput,
+    SerializationError,
+    ZartError,
+)
+from zart_redis.model import Clock, EventDelivery, ExecutionStatus, server_clock
 from zart_redis.registry import HandlerDefinition
 from zart_redis.settings import Settings
-from zart_redis.store.commits import Clock
 from zart_redis.store.store import Store
 
 PATIENCE_SECONDS = 15.0
-"""How long a call tries again while Redis cannot be reached, before it raises RedisUnavailable."""
+"""How long a call retries while Redis is unreachable before it raises RedisUnavailable."""
 
 
 class Client:
-    """Use it as an async context manager, or call `aclose` when it is not needed any more.
+    """Use it as an async context manager, or call `aclose` when done.
 
     Args:
-        url: where Redis is; by default ZART_REDIS_URL, then [tool.zart], then the embedded server of the folder.
-        namespace: that of the workers.
-        settings: anything else that `Settings` knows, by name.
+        url: URL of Redis; by default ZART_REDIS_URL, then [tool.zart], then the embedded server of the folder.
+        namespace: the namespace that the workers use.
+        settings: other fields of `Settings`, by name.
 
     Raises:
-        ConfigurationError: a setting cannot work; from the first call, if it is the server that cannot.
+        ConfigurationError: a setting is invalid; or, from the first call, the server cannot be used.
+        RedisUnavailable: from a call: Redis cannot be reached.
     """
 
     def __init__(
@@ -38,21 +45,28 @@ class Client:
         url: str | None = None,
         *,
         namespace: str | None = None,
-        clock: Clock = lambda: None,
+        clock: Clock = server_clock,
         **settings: Any,
     ) -> None:
         self.settings = Settings.load(redis_url=url, namespace=namespace, **settings)
         self._clock = clock
         self._store: Store | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._opening = asyncio.Lock()
 
     def _new_store(self) -> Store:
         return Store(self.settings, patience=PATIENCE_SECONDS, clock=self._clock)
 
     async def _open(self) -> Store:
+        loop = asyncio.get_running_loop()
+        if self._store is not None and self._loop is not loop:
+            raise ConfigurationError(
+                "this client is open in another event loop: make a client for each loop and close it before its loop "
+                "ends, or use zart_redis.sync from threads and scripts"
+            )
         async with self._opening:
             if self._store is None:
-                self._store = await self._new_store().__aenter__()
+                self._store, self._loop = await self._new_store().__aenter__(), loop
             return self._store
 
     async def aclose(self) -> None:
@@ -72,40 +86,37 @@ class Client:
         await self.aclose()
 
     def _encode_input(self, handler: HandlerDefinition | None, data: Any, what: str) -> bytes:
-        """An execution's input as it is stored; checked where the handler is declared here."""
-        if handler is not None and handler.input_parameter is None and data is not None:
-            raise InvalidInput(f"{what} must be None: its handler takes none")
-        payload = (handler.input if handler else codec_for(Any)).encode(data, what)
-        if handler is not None and handler.input_parameter is not None:
-            handler.input.decode(payload, what)
-        return within(self.settings.max_payload, payload, what)
+        """An execution's encoded input, checked if the handler is declared in this process."""
+        if handler is not None:
+            return handler.encode_input(data, self.settings.max_payload, what)
+        return check_size(self.settings.max_payload, codec_for(Any).encode(data, what), what)
 
     async def offer_event(self, execution_id: str, name: str, payload: Any = None) -> EventDelivery:
-        """Deliver an event to an execution: the first one of a name stands for the whole run.
+        """Deliver an event to an execution. The first event of a name counts for the whole run.
 
         Raises:
             ExecutionNotFound: there is no such execution.
-            ExecutionFinished: it has ended.
+            ExecutionFinished: it has finished.
             SerializationError: the payload cannot be encoded.
             PayloadTooLarge: it is larger than `max_payload`.
         """
         names.check_name(execution_id, "an execution id")
         names.check_name(name, "the name of an event")
         what = f"the payload of event {name!r}"
-        data = within(self.settings.max_payload, codec_for(Any).encode(payload, what), what)
+        data = check_size(self.settings.max_payload, codec_for(Any).encode(payload, what), what)
         partition = (await self._open()).partition(execution_id)
         answer = await partition.transitions.deliver(execution_id, name, data)
         if answer is None:
             raise ExecutionNotFound(execution_id)
         if not isinstance(answer, EventDelivery):
-            with reading(execution_id):
+            with decoding_errors_for(execution_id):
                 status = ExecutionStatus(answer)
             raise ExecutionFinished(execution_id, status)
         return answer
 
 
 class EventClient(Client):
-    """The small client of services that only deliver events: it needs no handlers.
+    """A client for services that only deliver events; it needs no handlers.
 
     Example:
         >>> async with EventClient("redis://localhost") as events:
@@ -114,7 +125,7 @@ class EventClient(Client):
 
 
 def read_status(value: ExecutionStatus | str | None) -> ExecutionStatus | None:
-    """Raises InvalidInput for what is no status."""
+    """Raises InvalidInput if it is not a status."""
     try:
         return None if value is None else ExecutionStatus(value)
     except ValueError:
@@ -123,11 +134,11 @@ def read_status(value: ExecutionStatus | str | None) -> ExecutionStatus | None:
 
 
 @contextmanager
-def reading(execution_id: str) -> Iterator[None]:
-    """Reads fields of an execution as Redis holds them: whatever is wrong with them is one error, which names it.
+def decoding_errors_for(execution_id: str) -> Iterator[None]:
+    """Turn any error from decoding the stored fields of an execution into one that names the execution.
 
     Raises:
-        SerializationError: they cannot be read.
+        SerializationError: the fields cannot be decoded.
     """
     try:
         yield

@@ -1,7 +1,6 @@
-"""The doctor: holds a live Redis against the second law and the indexes, in bounded lots, and mends what it is told to.
+"""The doctor: checks a live Redis for lost, damaged and orphaned work, in bounded batches, and repairs it on request.
 
-It stops nothing. What changes while it looks is looked at again before it is reported or mended, since each verdict is
-made inside one script.
+Nothing is stopped meanwhile: each verdict, and each repair, is made inside one script.
 """
 
 from __future__ import annotations
@@ -11,60 +10,100 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from zart_redis.client.connection import Client
+from zart_redis.errors import SerializationError
 from zart_redis.store.store import Partition
 
 EXAMINED_AT_ONCE = 100
+UNSERVED_SECONDS = 5
+"""How long work must have waited for a worker that can run it before it is a problem."""
+MORE = "more"
+"""The word for an execution with many scheduled steps, which are checked in scripts of their own."""
 
 
-class Ailment(StrEnum):
-    """What can be wrong."""
+class Problem(StrEnum):
+    """What can be wrong with an execution or a key."""
 
     LOST = "lost"
     """Live, and nothing will ever wake it."""
     ENTRY = "entry"
-    """Live and queued, but its stream entry is gone."""
+    """Live and queued, but its stream entry is gone; or held by a worker, but not pending."""
+    TIMER = "timer"
+    """Live, and its timer is missing or later than what is due first."""
     CHILD = "child"
     """A scheduled step that nothing holds."""
     STATUS = "status"
-    """Its status is none that exists. Not mended: nothing says what it was."""
+    """Its status is unknown. Not repaired: nothing says what it was."""
     INDEX = "index"
     """Not listed where its status says, or listed twice."""
     EXPIRY = "expiry"
-    """Finished, and will never expire."""
+    """Finished, and will never expire; or live, and will."""
     LEFTOVER = "leftover"
     """Finished, and owns waits, timers or scheduled steps."""
     DAMAGED = "damaged"
-    """It cannot be read, or could not be and was set aside. What can be read again is queued again; the rest is not
-    mended: cancel it, or begin a new run."""
+    """It cannot be read, or could not be read and was set aside. If it can be read again, the repair queues it;
+    otherwise cancel it, or begin a new run."""
+    NEWER = "newer"
+    """Written by a newer version, or by a stranger. Not repaired: this version leaves it as it is."""
     ORPHAN = "orphan"
     """Keys or index entries of an execution, or of a run, that does not exist."""
+    HELD = "held"
+    """No code here can continue it: its task or step is unknown, or what is recorded does not fit the code. Not
+    repaired: it resumes by itself when code that fits is there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong. `subject` is an execution's id, or a key."""
+    """One problem. `subject` is an execution's id, or a key."""
 
-    ailment: Ailment
+    problem: Problem
     subject: str
     detail: str = ""
+    age_seconds: float | None = None
+    """How long work that is held has been so."""
 
 
 class Doctor(Client):
     async def doctor(self, *, repair: bool = False) -> list[Finding]:
-        """Everything that is wrong in the namespace; with `repair`, mended: what was lost is queued again, what belongs
-        to nothing is removed."""
+        """Every problem in the namespace. With `repair`, lost work is queued again and orphans are removed."""
         store = await self._open()
-        return [finding for partition in store.partitions async for finding in _examine(partition, repair)]
+        found = [finding for partition in store.partitions async for finding in _examine(partition, repair)]
+        for partition in store.partitions:
+            supplied = self._clock()
+            now = await partition.queries.now() if supplied is None else supplied
+            found += [finding async for finding in _held(partition, now)]
+        return found
 
 
 async def _examine(partition: Partition, repair: bool) -> AsyncIterator[Finding]:
     seen: set[tuple[str, str]] = set()
-    async for ids in partition.queries.known_ids(EXAMINED_AT_ONCE):
-        for execution_id, verdict in await partition.transitions.examine(ids, repair):
+    async for ids in partition.scans.known_ids(EXAMINED_AT_ONCE):
+        for execution_id, verdict in await partition.transitions.check(ids, repair):
+            if (execution_id, verdict) in seen:
+                continue
+            seen.add((execution_id, verdict))
             word, _, detail = verdict.partition(" ")
-            if (execution_id, verdict) not in seen:
-                seen.add((execution_id, verdict))
-                yield Finding(Ailment(word), execution_id, detail)
-    async for orphans in partition.queries.orphans(EXAMINED_AT_ONCE):
-        for key in await partition.transitions.discard(orphans, repair):
-            yield Finding(Ailment.ORPHAN, f"{partition.prefix}{key}")
+            if word == MORE:
+                for finding in await _check_steps(partition, execution_id, repair):
+                    yield finding
+            else:
+                yield Finding(Problem(word), execution_id, detail)
+    async for orphans in partition.scans.orphans(EXAMINED_AT_ONCE):
+        for key in await partition.transitions.delete_orphans(orphans, repair):
+            yield Finding(Problem.ORPHAN, f"{partition.prefix}{key}")
+    async for subject, detail in partition.scans.newer(EXAMINED_AT_ONCE):
+        yield Finding(Problem.NEWER, subject, detail)
+
+
+async def _held(partition: Partition, now: int) -> AsyncIterator[Finding]:
+    async for work in partition.transitions.read_held(EXAMINED_AT_ONCE):
+        age = (now - work.since) / 1000
+        if age >= UNSERVED_SECONDS:
+            yield Finding(Problem.HELD, work.execution_id, work.reason, age)
+
+
+async def _check_steps(partition: Partition, execution_id: str, repair: bool) -> list[Finding]:
+    try:
+        names = await partition.transitions.check_steps(execution_id, repair)
+    except SerializationError as error:
+        return [Finding(Problem.DAMAGED, execution_id, str(error))]
+    return [Finding(Problem.CHILD, execution_id, name) for name in names]

@@ -1,167 +1,182 @@
-"""One pass of a body, seen from inside: what each durable call means. The free functions end here.
+"""What each durable call of a body means: the free functions end here.
 
-A call whose record is loaded returns it from memory. A step without one runs in place. Anything else blocks until the
-store answers. How calls block, and when the pass is over, is in `passes`; `drive` watches from outside.
+A call whose record is loaded returns it from memory. A step without a record runs in place. All other calls block until
+the store has a record. How calls block is in `passes`, when a pass ends in `drive`.
 """
 
 from __future__ import annotations
 
-import asyncio
+import contextvars
 import inspect
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Coroutine, Iterable
+from datetime import UTC, datetime
+from typing import Any, NoReturn, TypeVar
 
-from zart_redis.codec import Codec, within
+from zart_redis.codec import Codec, check_size
 from zart_redis.engine import journal
-from zart_redis.engine.attempts import Again, Settled, attempt, settle_timeout
+from zart_redis.engine.attempts import RetryLater, StepDone, done_with_timeout, run_attempt
+from zart_redis.engine.cancels import CancelWatch
+from zart_redis.engine.context import WorkerContext
+from zart_redis.engine.history import History
+from zart_redis.engine.holds import MISMATCHES
 from zart_redis.engine.journal import Outcome
-from zart_redis.engine.passes import Pass
-from zart_redis.engine.ports import ChildRequest, Port, Surroundings
-from zart_redis.engine.scope import StepScope, current
+from zart_redis.engine.observer import CodeMismatch, Continued, Observer, PassEnd, StepAttempt
+from zart_redis.engine.passes import Pass, PauseRuleFor
+from zart_redis.engine.ports import BodyPort, ChildRequest
+from zart_redis.engine.scope import StepHandle, current
 from zart_redis.engine.spec import encode_spec
+from zart_redis.engine.threads import ThreadPlace
+from zart_redis.engine.unwinding import BodyClosed
+from zart_redis.engine.waits import Wait
+from zart_redis.error_codec import summary
 from zart_redis.errors import (
     DeadlineExceeded,
     DuplicateStepName,
+    HistoryTooLong,
     InvalidInput,
     ReplayMismatch,
-    SerializationError,
     StepBusinessError,
+    ZartError,
 )
-from zart_redis.model import ExecutionInfo
+from zart_redis.layout import Record
+from zart_redis.model import Clock, ExecutionInfo, from_ms
 from zart_redis.names import check_name
-from zart_redis.outcomes import BusinessErr, Err, Ok, T_co, ZartErr
+from zart_redis.outcomes import BusinessErr, Err, Ok, ZartErr
 from zart_redis.registry import Call, StepDefinition
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class StepHandle(Generic[T_co]):
-    """A scheduled step, to be waited for by the body that scheduled it."""
-
-    name: str
-    _call: Call[T_co, Any] = field(repr=False)
-    _execution: Execution = field(repr=False)
-
-
 class Execution(Pass):
-    """The durable calls of one pass of one body. Its methods are the free functions of `zart_redis`."""
+    """The durable calls of one pass of one body: a `scope.DurableBody`, and an `observer.BodyPass`."""
 
     def __init__(
         self,
-        port: Port,
+        port: BodyPort,
         info: ExecutionInfo,
-        at: Surroundings,
-        records: dict[str, bytes] | None = None,
-        events: dict[str, bytes] | None = None,
-        children: set[str] | None = None,
+        context: WorkerContext,
+        *,
+        observer: Observer,
+        clock: Clock,
+        pause_rule: PauseRuleFor,
+        history: History,
+        encode_input: Callable[[Any], bytes],
     ) -> None:
-        super().__init__(port, info, at, {} if records is None else records, {} if events is None else events)
+        super().__init__(port, info, context, observer, pause_rule, history)
         self.definitions: dict[str, StepDefinition] = {}
         """The steps of this pass, by the names of their calls."""
-        self.body = ""
-        """Names this body to a rehearsal."""
-        self._children = set() if children is None else children
-        self._names: set[str] = set()
+        self.failed_names: list[str] = []
+        """The steps and waits that have failed, in the order in which the body learned of it."""
+        self.received_events: set[str] = set()
+        self._clock = clock
+        self._encode_input = encode_input
+        self._groups_made = 0
 
     # ---- steps ----
 
     async def run(self, call: Call[Any, Any]) -> Outcome:
-        """The outcome of a step: from its record, or by running it here."""
+        """The outcome of a step: from its record, or by running it in place."""
         name = self._use(call.name, call.definition)
-        if self._at.rehearsal is not None:
-            self._at.rehearsal.asks(self.body, call)
-        record = self.records.get(name)
-        if record is not None and journal.letter_of(record) != "a":
-            return journal.read_outcome(call, record)
-        if name in self._children:
-            raise ReplayMismatch(name, "scheduled step", journal.STEP)
-        await self._enter(name)
-        self._in_place += 1
-        try:
-            return await self._attempt(call, record)
-        finally:
-            self._in_place -= 1
-            self._recorded()
+        self.observer.step_called(self, call)
+        if (mismatch := self._mismatch(name, journal.STEP)) is not None:
+            await self._stop(CodeMismatch(mismatch))
+        wait = self._wait(journal.STEP, name)
+        wait.call = self._context.resolve(call) if self._context.fakes else call
+        wait.context = contextvars.copy_context()
+        await wait
+        outcome = wait.outcome
+        if outcome is None:
+            self.observer.step_replayed(self, call)
+            try:
+                outcome = journal.read_outcome(call, self.history.records[name])
+            except MISMATCHES as error:
+                await self._stop(CodeMismatch(error))
+        if not isinstance(outcome, Ok):
+            self.failed_names.append(name)
+        return outcome
 
-    async def _attempt(self, call: Call[Any, Any], pending: bytes | None) -> Outcome:
-        step, name = call.definition, call.name
-        shared = step.shared_timeout_ms
-        if pending is None and shared is not None:
-            pending = await self._transition(self._port.attempt(name, 0, shared, 0, b""))
-        while True:
-            failed, remaining = 0, None
-            if pending is not None:
-                if journal.letter_of(pending) != "a":
-                    return journal.read_outcome(call, pending)
-                failed, deadline, next_try = journal.read_attempts(pending)
-                if next_try > self._port.now():
-                    await self._wait_for_retry(name)
-                if deadline is not None:
-                    remaining = deadline - self._port.now()
-            ended: Settled | Again
-            if remaining is not None and remaining <= 0:
-                ended = settle_timeout(call, failed, self._at)
-            else:
-                ended = await attempt(call, failed + 1, StepScope(self.info, call, failed + 1), remaining, self._at)
-            if not isinstance(ended, Again):
-                first = await self._transition(self._port.record(name, ended.record))
-                if first is not None:
-                    self.records[name] = first
-                    return journal.read_outcome(call, first)
-                self.records[name] = ended.record + bytes(6)
-                return ended.outcome
-            pending = await self._transition(self._port.attempt(name, failed + 1, shared, ended.delay_ms, ended.note))
-            self.records[name] = pending
+    def _run(self, wait: Wait) -> Coroutine[Any, Any, bytes]:
+        return self._run_capture(wait) if wait.call is None else self._run_step(wait, wait.call)
 
-    async def _wait_for_retry(self, name: str) -> None:
-        """Returns when the next try is due; until then the step counts as blocked, not as running."""
-        self._in_place -= 1
-        try:
-            await self._block(journal.RETRY, name)
-        finally:
-            self._in_place += 1
+    async def _run_step(self, wait: Wait, call: Call[Any, Any]) -> bytes:
+        """Run attempts until the step has a final record, which is returned."""
+        name, shared = call.name, call.definition.shared_timeout_ms
+        pending = self.history.records.get(name)
+        while pending is None or not journal.is_completion(pending):
+            if pending is not None and (next_try := journal.attempts_of(pending).next_try) > self._port.now():
+                await self._delay(wait, next_try)
+            thread = None if call.definition.is_async else await self._context.threads.take()
+            try:
+                if pending is None and shared is not None:  # its clock begins
+                    pending = await self._transition(self._port.attempt(name, 0, shared, 0, b""))
+                    if journal.is_completion(pending):
+                        break
+                made = journal.attempts_of(pending)
+                attempt = StepAttempt(self.info, call, made.failed + 1, self)
+                ended = await self._attempt(attempt, made.deadline, thread)
+            finally:
+                if thread is not None:
+                    thread.leave()
+            if isinstance(ended, StepDone):
+                stored = await self._record(wait, ended.record)
+                if stored.startswith(ended.record):
+                    wait.outcome = ended.outcome
+                    self.observer.step_recorded(attempt)
+                return stored
+            pending = await self._transition(
+                self._port.attempt(name, attempt.number, shared, ended.delay_ms, ended.note)
+            )
+            self.history.records[name] = pending
+            self.observer.step_retried(attempt, ended.delay_ms)
+        return pending
+
+    async def _attempt(
+        self, attempt: StepAttempt, deadline: int | None, thread: ThreadPlace | None
+    ) -> StepDone | RetryLater:
+        remaining = None if deadline is None else deadline - self._port.now()
+        if remaining is not None and remaining <= 0:
+            return done_with_timeout(attempt.call, attempt.number - 1, self._context)
+        return await run_attempt(attempt, remaining, thread, self._context, self.observer)
 
     # ---- scheduled steps ----
 
     def schedule(self, call: Call[Any, Any]) -> StepHandle[Any]:
-        """Register a step for any worker of the queue; it leaves at the end of this turn of the loop."""
-        if self._closed:
-            raise asyncio.CancelledError
+        """Register a step for any worker of the queue. It is sent when the body next waits."""
+        if self.loop.is_closed():
+            raise BodyClosed
         name = self._use(call.name, call.definition)
-        if self._at.rehearsal is not None:
-            self._at.rehearsal.asks(self.body, call)
-        record = self.records.get(name)
-        if record is not None:
-            journal.expect(name, record, journal.STEP)
-        elif name not in self._children:
-            spec = encode_spec(call, self.info, self._at)
+        self.observer.step_called(self, call)
+        if name in self.history.records:
+            if (mismatch := self._mismatch(name, journal.STEP)) is not None:
+                self._halt(CodeMismatch(mismatch))
+        elif name not in self.history.scheduled:
+            spec = encode_spec(call, self.info, self._context)
             self._unsent.append(ChildRequest(name, spec, call.definition.shared_timeout_ms))
-            self._children.add(name)
-            self._begin_sending()
+            self.history.scheduled.add(name)
         return StepHandle(name, call, self)
 
     async def wait(self, handles: Iterable[StepHandle[Any]]) -> list[Ok[Any] | Err]:
         """The results of scheduled steps, in the order of the handles."""
         handles = list(handles)
         for handle in handles:
-            if not isinstance(handle, StepHandle) or handle._execution is not self:
-                raise InvalidInput("wait takes the handles that schedule gave in this pass of this body")
-        missing = [handle.name for handle in handles if not self._has_ended(handle.name)]
-        if missing:
-            await self._enter()
-            self._numbered += 1
-            await self._block(journal.GROUP, str(self._numbered), members=missing)
-        return [self._result(handle) for handle in handles]
+            if not isinstance(handle, StepHandle) or handle._body is not self:
+                raise InvalidInput("wait takes handles returned by schedule in the same pass of the same body")
+        if handles:
+            self._groups_made += 1
+            group = self._wait(journal.GROUP, str(self._groups_made))
+            group.members = tuple(dict.fromkeys(handle.name for handle in handles))
+            await group
+        try:
+            results = [self._result(handle) for handle in handles]
+        except MISMATCHES as error:
+            await self._stop(CodeMismatch(error))
+        failed = [handle.name for handle, result in zip(handles, results, strict=True) if isinstance(result, Err)]
+        self.failed_names += sorted(failed, key=lambda name: journal.stamp_of(self.history.records[name]))
+        return results
 
     def _result(self, handle: StepHandle[Any]) -> Ok[Any] | Err:
-        record = self.records.get(handle.name)
-        if record is None:
-            raise SerializationError(f"the result of step {handle.name!r} is gone from the store")
-        outcome = journal.read_outcome(handle._call, record)
+        outcome = journal.read_outcome(handle._call, self.history.records[handle.name])
         match outcome:
             case Ok():
                 return outcome
@@ -173,86 +188,131 @@ class Execution(Pass):
     # ---- sleeps, events, captures ----
 
     async def sleep(self, name: str, argument: str) -> None:
-        """Block for `argument` (see `WaitRequest`), fixed when it is first registered."""
-        self._use(name)
-        record = self.records.get(name)
-        if record is None or journal.expect(name, record, journal.SLEEP) != "S":
-            await self._enter()
-            record = await self._block(journal.SLEEP, name, argument)
-            journal.expect(name, record, journal.SLEEP)
+        """Block for `argument` (see `WaitRequest`), as it was first registered."""
+        await self._use_for(name, journal.SLEEP)
+        wait = self._wait(journal.SLEEP, name)
+        wait.argument = argument
+        await wait
 
     async def wait_for_event(self, name: str, argument: str, codec: Codec[T]) -> T:
         """The payload of an event, or DeadlineExceeded when the timeout recorded at the first wait has passed."""
-        self._use(name)
-        record, event = self.records.get(name), self._events.get(name)
-        if record is not None:
-            timed_out = journal.expect(name, record, journal.EVENT) == "T"
-            if timed_out or (event is not None and not journal.event_in_time(event, record)):
-                raise DeadlineExceeded(name)
-        if record is None or event is None:
-            await self._enter()
-            answer = await self._block(journal.EVENT, name, argument)
-            if journal.letter_of(answer) != "E":
-                journal.expect(name, answer, journal.EVENT)
-                raise DeadlineExceeded(name)
-            event = self._events[name]
-        return codec.decode(journal.event_payload(event), f"the event {name!r}")
+        await self._use_for(name, journal.EVENT)
+        wait = self._wait(journal.EVENT, name)
+        wait.argument = argument
+        await wait
+        event = self.history.event_in_time(name)
+        if event is None:
+            self.failed_names.append(name)
+            raise DeadlineExceeded(name)
+        self.received_events.add(name)
+        try:
+            return codec.decode(journal.event_payload(event), f"the event {name!r}")
+        except MISMATCHES as error:
+            await self._stop(CodeMismatch(error))
 
     async def capture(self, name: str, f: Callable[[], Any], codec: Codec[T]) -> T:
-        """The recorded value of `f()`, which is called only where there is none."""
-        self._use(name)
+        """The recorded value of `f()`, which is called only if there is none."""
+        await self._use_for(name, journal.CAPTURE)
+        values = list[T]()
+
+        async def call() -> bytes:
+            """The encoded value of `f()`; it is also put into `values`."""
+            data, back = codec.round_trip(await _call_watched(f), what)
+            values.append(back)
+            return check_size(self._context.max_payload, data, what)
+
         what = f"the captured value {name!r}"
-        record = self.records.get(name)
-        if record is not None:
+        wait = self._wait(journal.CAPTURE, name)
+        wait.function, wait.context = call, contextvars.copy_context()
+        await wait
+        if wait.is_own_value and values:
+            return values[0]
+        record = self.history.records[name]
+        try:
             journal.expect(name, record, journal.CAPTURE)
             return codec.decode(bytes(journal.decode_result(record).value), what)
-        await self._enter(name)
-        self._in_place += 1
-        try:
-            began = time.monotonic()
-            value = await self._captured(f)
-            data, back = codec.round_trip(value, what)
-            within(self._at.max_payload, data, what)
-            ms = round((time.monotonic() - began) * 1000)
-            record = journal.encode_result("c", data, None, 1, ms, self._at.worker)
-            first = await self._transition(self._port.record(name, record))
-        finally:
-            self._in_place -= 1
-            self._recorded()
-        if first is None:
-            return back
-        journal.expect(name, first, journal.CAPTURE)
-        return codec.decode(bytes(journal.decode_result(first).value), what)
+        except MISMATCHES as error:
+            await self._stop(CodeMismatch(error))
 
-    def _recorded(self) -> None:
-        """A step that ran here has ended. In a rehearsal the pass then ends, and all is replayed."""
-        if self._at.rehearsal is not None:
-            self.signals.draining = True
-        self._stir()
+    async def _run_capture(self, wait: Wait) -> bytes:
+        """Call the function and record its value."""
+        assert wait.function is not None
+        current.set(self.info)
+        began = time.monotonic()
+        data = await wait.function()
+        ms = round((time.monotonic() - began) * 1000)
+        record = journal.encode_result(Record.CAPTURE, data, None, 1, ms, self._context.worker)
+        stored = await self._record(wait, record)
+        if stored.startswith(record):
+            wait.is_own_value = True
+            self.observer.captured(self, wait.name)
+        return stored
 
-    def skipped(self) -> Exception | None:
-        """In a rehearsal: what is wrong if this pass, which is over, has not asked for all that is recorded."""
-        if self._at.rehearsal is None:
-            return None
-        return self._at.rehearsal.skipped(self.body, self.records, self._names)
+    async def continue_as_new(self, data: Any) -> NoReturn:
+        """End the run: no other code of the body runs. The input of the next run is checked first."""
+        await self._stop(Continued(self._encode_input(data)))
 
     def clock(self) -> datetime:
-        """The current time in UTC."""
-        return self._at.now()
+        supplied = self._clock()
+        return datetime.now(UTC) if supplied is None else from_ms(supplied)
 
-    async def _captured(self, f: Callable[[], Any]) -> Any:
-        token = current.set(self.info)
+    async def _use_for(self, name: str, kind: str) -> None:
+        """Use a name for a call of this kind."""
+        self._use(name)
+        if (mismatch := self._mismatch(name, kind)) is not None:
+            await self._stop(CodeMismatch(mismatch))
+
+    def _mismatch(self, name: str, kind: str) -> ZartError | None:
+        """Why a call of this kind cannot have this name: another kind of call has recorded it."""
+        record = self.history.records.get(name)
         try:
-            value = f()
-            return await value if inspect.isawaitable(value) else value
-        finally:
-            current.reset(token)
+            if record is not None:
+                journal.expect(name, record, kind)
+            elif name in self.history.scheduled:
+                raise ReplayMismatch(name, "scheduled step", kind)
+        except MISMATCHES as error:
+            return error
+        return None
+
+    def _halt(self, end: PassEnd) -> None:
+        """End the pass: the present callback is the last code of the body that runs."""
+        if not self.loop.is_closed():
+            self.loop.halt()
+            self._end(end)
+
+    async def _stop(self, end: PassEnd) -> NoReturn:
+        """End the pass here."""
+        if not self.loop.is_closed():
+            self._halt(end)
+            await self.loop.create_future()
+        raise BodyClosed
 
     def _use(self, name: str, definition: StepDefinition | None = None) -> str:
-        """A name is a key: it may be used once in a pass."""
+        """Names are keys: each may be used once in a pass."""
+        if self.loop.is_closed():
+            return name  # the call awaits only its end
         if name in self._names:
             raise DuplicateStepName(name)
-        self._names.add(check_name(name, "the name of a step"))
+        check_name(name, "the name of a step")
+        if self._is_full:
+            raise HistoryTooLong(self._records)
+        self._names.add(name)
+        self.replayed.asked(name)
+        self._count_record(is_new=not self.history.has_name(name))
         if definition is not None:
             self.definitions[name] = definition
         return name
+
+
+async def _call_watched(f: Callable[[], Any]) -> Any:
+    """What `f()` returns, awaited. What it raises that is no Exception is raised as a RemoteError."""
+    with CancelWatch() as watch:
+        try:
+            value = f()
+            return await value if inspect.isawaitable(value) else value
+        except BaseException as error:
+            if isinstance(error, Exception) or watch.ends(error):
+                raise
+            failure = summary(error)
+        await watch.settle()
+    raise failure

@@ -1,15 +1,15 @@
-"""Why an execution failed: from what its body raised, to what is stored, to what `on_failure` is given.
+"""Why an execution failed: from the exception of its body, to the stored failure, to the argument of `on_failure`.
 
-The first run of an on_failure body and every replay of it are given the same: what was stored, decoded.
+The on_failure body is always given the decoded stored failure, so that its replays see what its first pass saw.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
-from zart_redis.error_codec import ErrorCodec, summary
+from zart_redis.error_codec import ErrorCodec, add_notes, notes_of, summary
 from zart_redis.errors import (
     ExecutionTimeout,
     HandlerCrashed,
@@ -22,7 +22,7 @@ from zart_redis.outcomes import ExecutionDeadlineExceeded, Failure, HandlerError
 from zart_redis.registry import StepDefinition, steps
 
 UNDECLARED = ErrorCodec(())
-"""Reads and writes errors of which no type is declared."""
+"""The codec of errors whose types are not declared."""
 
 
 class StoredFailure(msgspec.Struct, array_like=True, frozen=True):
@@ -37,26 +37,61 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(StoredFailure).decode
 
 
-def as_task_error(error: BaseException) -> Exception:
-    """What a body raised, as the error of its execution. The only error in a group, such as a task group makes of one
-    that failed, stands for the group; a step's error that escapes fails the execution as `StepFailed` does."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
+def as_task_error(error: BaseException, failed: Collection[str] = ()) -> Exception:
+    """The exception of a body as the error of its execution; `failed` are the steps that have failed, in order.
+
+    Of several exceptions in a group, as task groups raise, the first failure counts, and the others are its notes. The
+    error of a step that the body did not handle becomes `StepFailed`.
+    """
+    first, *others = _in_order(_leaves(error), list(failed))
+    failure = _as_exception(first)
+    add_notes(failure, [f"Another failure beside it: {_description(other)}" for other in others])
+    return failure
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    """The exceptions in a group and in the groups inside it."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return list(dict.fromkeys(leaf for inner in error.exceptions for leaf in _leaves(inner)))
+
+
+def _in_order(leaves: list[BaseException], failed: list[str]) -> list[BaseException]:
+    """Failures of steps in the order in which they were recorded. Where others have failed in between is told by their
+    places only: a task group has its exceptions in the order in which its tasks have ended."""
+    order = {name: number for number, name in enumerate(failed)}
+    numbers = [order.get(leaf.step) if isinstance(leaf, StepError | StepFailed) else None for leaf in leaves]
+    numbered = [(number, leaf) for number, leaf in zip(numbers, leaves, strict=True) if number is not None]
+    in_order = iter([leaf for _, leaf in sorted(numbered, key=lambda each: each[0])])
+    return [leaf if number is None else next(in_order) for number, leaf in zip(numbers, leaves, strict=True)]
+
+
+def _as_exception(error: BaseException) -> Exception:
     if isinstance(error, StepError):
         return StepFailed(error.step, error)
     return error if isinstance(error, Exception) else summary(error)
 
 
+def _description(error: BaseException) -> str:
+    return str(summary(error))
+
+
+def note_second(error: Exception, second: BaseException) -> Exception:
+    """The error of an execution whose on_failure body has failed too."""
+    add_notes(error, [f"on_failure failed too: {_description(second)}"])
+    return error
+
+
 def own_error(error: Exception) -> Exception:
-    """The error of the user's code behind what a body raised; a retry policy judges by it."""
+    """The error of the user's code behind the error of a body. Retry policies look at this one."""
     return error.source.own_error if isinstance(error, StepFailed) else error
 
 
-def encode_failure(error: Exception, definitions: Mapping[str, StepDefinition]) -> bytes:
-    """`error` is what `as_task_error` made; `definitions` are the steps of the pass by the names of their calls."""
+def encode_failure(error: Exception, definitions: Mapping[str, StepDefinition], max_payload: int) -> bytes:
+    """`error` comes from `as_task_error`; `definitions` are the steps of the pass by the names of their calls."""
     if isinstance(error, StepFailed) and (step := definitions.get(error.step)):
-        return _encode(StoredFailure(step.errors.encode(error), error.step, step.name))
-    return _encode(StoredFailure(UNDECLARED.encode(error)))
+        return _encode(StoredFailure(step.errors.encode(error, max_payload), error.step, step.name))
+    return _encode(StoredFailure(UNDECLARED.encode(error, max_payload)))
 
 
 def decode_error(failure: bytes) -> Exception:
@@ -64,17 +99,18 @@ def decode_error(failure: bytes) -> Exception:
     try:
         stored = _decode(failure)
     except msgspec.MsgspecError as error:
-        raise SerializationError(f"the recorded failure cannot be read: {error}") from None
+        raise SerializationError(f"the recorded failure cannot be decoded: {error}") from None
     step = steps.get(stored.declared) if stored.declared else None
     return (step.errors if step else UNDECLARED).decode(stored.error)
 
 
 def decode_failure(failure: bytes) -> Failure:
-    """What `on_failure` is given."""
+    """The argument of `on_failure`."""
     error = decode_error(failure)
     match error:
         case StepFailed():
             own = error.source.own_error
+            add_notes(own, notes_of(error))
             return StepFailure(error.step, own, summary(own))
         case ExecutionTimeout():
             return ExecutionDeadlineExceeded()
@@ -85,5 +121,5 @@ def decode_failure(failure: bytes) -> Failure:
 
 
 def is_terminal(error: Exception) -> bool:
-    """Whether no attempt follows, whatever the handler's policy."""
+    """Whether the execution is never retried, regardless of the handler's policy."""
     return isinstance(error, ExecutionTimeout | HandlerCrashed)

@@ -1,15 +1,8 @@
-"""The records of an execution: how each looks as bytes, and which kind of call may read it.
+"""The records of an execution: how each is encoded, and which kind of call may read it.
 
-A record is a letter, a body, and (where the store stamps it) six bytes of milliseconds:
-
-    v b z   a step's value, its own error, or the framework's error about it: a packed `Result`
-    c       a captured value, likewise
-    a       a step between attempts: "<failed>,<deadline>,<next try>"
-    s S     a sleep: "<due>", or over
-    w T     a wait for an event: "<deadline>" (may be empty), or timed out
-    E       an event, in an answer of the store: nonce (8), letter, stamp (6), payload
-
-Redis keeps a hash compact while its values are at most 64 bytes; the `Result` of a small value stays below that.
+A record is a letter (see `layout.Record`), a body, and a stamp if it is final. The body of a step's result or error,
+and of a captured value, is a packed `Result`. Redis keeps a hash compact while its values are at most 64 bytes; the
+`Result` of a small value stays below that.
 """
 
 from __future__ import annotations
@@ -19,27 +12,51 @@ from typing import Any, NamedTuple
 import msgspec
 
 from zart_redis.errors import ReplayMismatch, SerializationError, ZartStepError
+from zart_redis.layout import TIMER_PREFIX, Record, Size, Wait
 from zart_redis.outcomes import BusinessErr, Ok, ZartErr
 from zart_redis.registry import Call, Origin, declared_name
 
 Outcome = Ok[Any] | BusinessErr[Any] | ZartErr
 
-STEP, CAPTURE, SLEEP, EVENT = "step", "capture", "sleep", "event"
+STEP, CAPTURE, SLEEP, EVENT, TIMER = "step", "capture", "sleep", "event", "timer"
 RETRY, GROUP, PAUSE = "retry", "group", "pause"
 
-_KINDS = {
-    "v": STEP,
-    "b": STEP,
-    "z": STEP,
-    "a": STEP,
-    "c": CAPTURE,
-    "s": SLEEP,
-    "S": SLEEP,
-    "w": EVENT,
-    "T": EVENT,
+KINDS_OF_WAITS = {Wait.SLEEP: SLEEP, Wait.EVENT: EVENT, Wait.TIMER: TIMER, Wait.RETRY: RETRY, Wait.PAUSE: PAUSE}
+"""What a body can register, by its letter in the store."""
+
+_KINDS: dict[str, str] = {
+    Record.VALUE: STEP,
+    Record.ERROR: STEP,
+    Record.FAILURE: STEP,
+    Record.ATTEMPTS: STEP,
+    Record.CANCELLED: STEP,
+    Record.CAPTURE: CAPTURE,
+    Record.SLEEP: SLEEP,
+    Record.SLEPT: SLEEP,
+    Record.WAIT: EVENT,
+    Record.TIMED_OUT: EVENT,
+    Record.FIRED: TIMER,
 }
-_STAMP_BYTES = 6
-_EVENT_HEADER = 8 + 1 + _STAMP_BYTES
+_COMPLETIONS = frozenset(
+    kind.encode()
+    for kind in (
+        Record.VALUE,
+        Record.ERROR,
+        Record.FAILURE,
+        Record.CAPTURE,
+        Record.SLEPT,
+        Record.TIMED_OUT,
+        Record.FIRED,
+    )
+)
+_NUMBER_BYTES, _STAMP_BYTES, _EVENT_HEADER = Size.NUMBER.value, Size.STAMP.value, Size.EVENT_HEADER.value
+
+
+class Stamp(NamedTuple):
+    """When a completion was recorded: its number in the run, 0 if it needs none, and the time in ms."""
+
+    number: int
+    at: int
 
 
 class Result(msgspec.Struct, array_like=True, frozen=True):
@@ -68,8 +85,8 @@ _decode_note = msgspec.msgpack.Decoder(Note).decode
 _decode = msgspec.msgpack.Decoder(Result).decode
 
 
-def encode_result(letter: str, value: bytes, origin: Origin, attempts: int, ms: int, worker: str) -> bytes:
-    return letter.encode() + _encode(Result(msgspec.Raw(value), origin, attempts, ms, int(worker, 16)))
+def encode_result(kind: Record, value: bytes, origin: Origin, attempts: int, ms: int, worker: str) -> bytes:
+    return kind.encode() + _encode(Result(msgspec.Raw(value), origin, attempts, ms, int(worker, 16)))
 
 
 def decode_result(record: bytes, *, stamped: bool = True) -> Result:
@@ -96,9 +113,51 @@ def worker_name(worker: int) -> str:
     return f"{worker:08x}"
 
 
-def stamp_of(record: bytes) -> int:
-    """When the store wrote a final record or a note, in ms."""
-    return int.from_bytes(record[-_STAMP_BYTES:], "big")
+def stamp_of(record: bytes) -> Stamp:
+    """When the store wrote a completion or a note."""
+    return read_stamp(record[-_STAMP_BYTES:])
+
+
+def read_stamp(data: bytes) -> Stamp:
+    return Stamp(int.from_bytes(data[:_NUMBER_BYTES], "big"), int.from_bytes(data[_NUMBER_BYTES:], "big"))
+
+
+def stamped(record: bytes, stamp: Stamp) -> bytes:
+    """A record as the store keeps it."""
+    time_bytes = _STAMP_BYTES - _NUMBER_BYTES
+    return record + stamp.number.to_bytes(_NUMBER_BYTES, "big") + stamp.at.to_bytes(time_bytes, "big")
+
+
+def is_completion(record: bytes) -> bool:
+    """Whether a record ends what it is of."""
+    return record[:1] in _COMPLETIONS
+
+
+def timer_name(name: str) -> str:
+    """The name under which a timer of asyncio is recorded."""
+    return TIMER_PREFIX + name
+
+
+def is_timer_name(name: str) -> bool:
+    return name.startswith(TIMER_PREFIX)
+
+
+def shown_name(name: str) -> str:
+    """The name of a record for people."""
+    return f"timer {name.removeprefix(TIMER_PREFIX)}" if is_timer_name(name) else name
+
+
+def timer_due(record: bytes) -> int:
+    """When a timer that has fired was due, in ms."""
+    try:
+        return int(record[1:-_STAMP_BYTES])
+    except ValueError as error:
+        raise SerializationError(f"a record of a timer cannot be read: {error}") from None
+
+
+def encode_cancelled(worker: str) -> bytes:
+    """A step in place that its body cancelled while it ran."""
+    return Record.CANCELLED.encode() + _encode(int(worker, 16))
 
 
 def letter_of(record: bytes) -> str:
@@ -106,14 +165,14 @@ def letter_of(record: bytes) -> str:
 
 
 def is_final_step(record: bytes) -> bool:
-    return letter_of(record) in ("v", "b", "z")
+    return letter_of(record) in (Record.VALUE, Record.ERROR, Record.FAILURE)
 
 
 def kind_of(record: bytes) -> str:
     """The kind of call that made a record. Raises SerializationError if its letter is unknown."""
     kind = _KINDS.get(letter_of(record))
     if kind is None:
-        raise SerializationError(f"a record is of an unknown kind {letter_of(record)!r}")
+        raise SerializationError(f"unknown kind of record: {letter_of(record)!r}")
     return kind
 
 
@@ -144,12 +203,12 @@ def read_outcome(call: Call[Any, Any], record: bytes, *, stamped: bool = True) -
         recorded = f"step {declared!r}" if declared else "a step that is not declared here"
         raise ReplayMismatch(name, recorded, f"step {step.name!r}")
     what = f"the result of step {name!r}"
-    if letter == "v":
+    if letter == Record.VALUE:
         return Ok(step.returns.decode(result.value, what))
     error = step.errors.decode(result.value)
-    if letter == "b":
+    if letter == Record.ERROR:
         return BusinessErr(error)
-    if letter == "z" and isinstance(error, ZartStepError):
+    if letter == Record.FAILURE and isinstance(error, ZartStepError):
         return ZartErr(error)
     raise SerializationError(f"{what} cannot be read: its record is not final")
 
@@ -162,6 +221,13 @@ class Attempts(NamedTuple):
     next_try: int
 
 
+def attempts_of(record: bytes | None) -> Attempts:
+    """Those of a step in place that has no final record."""
+    if record is None or letter_of(record) != Record.ATTEMPTS:
+        return Attempts(0, None, 0)
+    return read_attempts(record)
+
+
 def read_attempts(record: bytes) -> Attempts:
     try:
         failed, deadline, next_try = record[1:].split(b",")
@@ -170,17 +236,9 @@ def read_attempts(record: bytes) -> Attempts:
         raise SerializationError(f"a record of attempts cannot be read: {error}") from None
 
 
-def event_in_time(event: bytes, wait: bytes) -> bool:
-    """Whether a buffered event came before the deadline of the wait that was recorded for it."""
-    try:
-        return len(wait) == 1 or event_time(event) < int(wait[1:])
-    except ValueError as error:
-        raise SerializationError(f"a record of a wait cannot be read: {error}") from None
-
-
-def event_time(event: bytes) -> int:
-    """When an event was delivered, in ms."""
-    return int.from_bytes(event[9:_EVENT_HEADER], "big")
+def event_stamp(event: bytes) -> Stamp:
+    """When an event was delivered."""
+    return read_stamp(event[_EVENT_HEADER - _STAMP_BYTES : _EVENT_HEADER])
 
 
 def event_payload(event: bytes) -> bytes:

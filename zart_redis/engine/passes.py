@@ -1,275 +1,347 @@
-"""The machinery of a pass: what the body is blocked on, which tasks it has, when there is nothing it can do but wait,
-and how it is parked, resumed and ended. What the durable calls mean is in `execution`."""
+"""One pass of a body: what runs of it in this process, what the store is told, and when it may be parked.
+
+`drive` watches a pass and decides when it is over.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
-from contextvars import Context
-from dataclasses import dataclass, field
+import dataclasses
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Coroutine, Iterable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from zart_redis.engine import journal
-from zart_redis.engine.ports import ChildRequest, Port, Ready, Surroundings, WaitRequest
+from zart_redis.engine.body import Body, BodyState
+from zart_redis.engine.context import WorkerContext
+from zart_redis.engine.history import History
+from zart_redis.engine.observer import Observer, Raised, Returned
+from zart_redis.engine.ports import BodyPort, ChildRequest, Completion
+from zart_redis.engine.waits import Wait
+from zart_redis.errors import NotDurable, SerializationError
+from zart_redis.layout import Record
 from zart_redis.model import ExecutionInfo, Fenced
 
 T = TypeVar("T")
 
-DRAIN = "drain"
-"""The kind of wait of a call that a draining worker does not begin; the store knows nothing of it."""
+PauseRuleFor = Callable[[ExecutionInfo, str], str | None]
+"""Returns the pause rule that holds an execution before a step, if one does."""
 
-QUIET_TURNS = 16
-"""Turns of the event loop without a durable call after which a body with several tasks counts as blocked. A hop
-through nested task groups takes a few turns."""
-
-
-@dataclass(slots=True, eq=False)
-class Wait:
-    """A durable call that is blocked."""
-
-    kind: str
-    name: str
-    argument: str
-    ended: asyncio.Future[bytes]
-    task: asyncio.Task[Any] | None
-    members: Sequence[str] = ()
-    registered: bool = False
-    is_lost: bool = False
-    """Registered, and lost by the store since."""
+ALL_SCHEDULED = "0"
+"""The group of all scheduled steps; those that a body waits for are numbered from 1."""
 
 
 @dataclass(slots=True)
-class Signals:
-    """What the driver is told from inside and from the worker."""
+class _Delay:
+    """A step in place between two attempts."""
 
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    quiet: bool = False
-    poked: bool = False
-    lost: bool = False
-    broken: Exception | None = None
-    """The store failed; that is no failure of the body, which is put off."""
-    draining: bool = False
+    due: int
+    future: asyncio.Future[None]
+    task: asyncio.Task[Any]
 
 
-class Pass:
-    """One pass of one body, as its driver sees it.
+class Pass(Body):
+    """One pass of one body.
 
     Invariants:
-        A call is in `_blocked` from the moment it blocks until the store's answer ends it.
-        `_in_place` counts the calls that run something here, or record it.
-        While `_gate` is there, the store is being asked whether the body may stay, and nothing new begins.
+        A call in place is in `_running` from when it begins until it has ended, unless it is in `_delays`.
+        While `_is_parking`, the store is asked to take the body, and nothing begins.
     """
 
     def __init__(
-        self, port: Port, info: ExecutionInfo, at: Surroundings, records: dict[str, bytes], events: dict[str, bytes]
+        self,
+        port: BodyPort,
+        info: ExecutionInfo,
+        context: WorkerContext,
+        observer: Observer,
+        pause_rule: PauseRuleFor,
+        history: History,
     ) -> None:
-        self.info = info
-        self.signals = Signals()
-        self.tasks: dict[asyncio.Task[Any], asyncio.Task[Any] | None] = {}
-        self.records = records
-        self._events = events
+        super().__init__(info.idempotency_key, history)
+        self.info = dataclasses.replace(info, _replaying=self._is_replaying)
+        self.observer = observer
         self._port = port
-        self._at = at
-        self._blocked: dict[tuple[str, str], Wait] = {}
+        self._context = context
+        self._pause_rule = pause_rule
+        self._names: set[str] = set()
+        self._running: dict[Wait, asyncio.Task[None]] = {}
+        self._delays: dict[str, _Delay] = {}
+        """Steps between two attempts; they do not keep the body from parking."""
+        self._recording = 0
+        """Completions of this pass that are being recorded."""
         self._unsent: list[ChildRequest] = []
-        self._sending: asyncio.Task[None] | None = None
-        self._in_place = 0
-        self._numbered = 0
-        """Waits that have a number for a name."""
-        self._version = 0
-        self._counting = False
-        self._closed = False
-        self._gate: asyncio.Future[None] | None = None
-        self._loop = asyncio.get_running_loop()
+        self._is_parking = False
+        self._has_paused = False
+        """A pause rule has held a step of this pass."""
 
-    # ---- used by the durable calls ----
+    @abstractmethod
+    def _run(self, wait: Wait) -> Coroutine[Any, Any, bytes]:
+        """Runs a call in place, and returns the record that completes it."""
 
-    async def _enter(self, step: str | None = None) -> None:
-        """Before anything new is begun: not while the pass is being parked, not after it is over, and no step that a
-        pause rule holds."""
-        while True:
-            if self._closed:
-                await asyncio.sleep(0)
-                raise asyncio.CancelledError
-            rule = self._at.pause_rule(self.info, step) if step is not None else None
-            if self.signals.draining:
-                self._numbered += 1
-                await self._block(DRAIN, str(self._numbered))
-            elif self._gate is not None:
-                await asyncio.shield(self._gate)
-            elif rule is not None and step is not None:
-                await self._block(journal.PAUSE, step, rule)
-            else:
-                return
+    # ---- used by the calls that run in place ----
 
-    async def _block(self, kind: str, name: str, argument: str = "", members: Sequence[str] = ()) -> bytes:
-        """Wait for the store to answer with the record that ends this."""
-        ended: asyncio.Future[bytes] = self._loop.create_future()
-        self._blocked[kind, name] = Wait(kind, name, argument, ended, asyncio.current_task(), members)
-        self._stir()
-        try:
-            return await ended
-        finally:
-            self._blocked.pop((kind, name), None)
-            self._stir()
-
-    async def _transition(self, transition: Awaitable[T]) -> T:
-        """A transition asked for by the body; one that is refused, or fails, ends the pass and never returns to it."""
+    async def _transition(self, transition: Coroutine[Any, Any, T]) -> T:
+        """The reply to a transition. One that is refused or fails ends the pass."""
         try:
             return await transition
         except Fenced:
-            self.lose()
+            self.revoke()
         except Exception as error:
-            self.signals.broken = error
-            self.signals.changed.set()
-        await self._loop.create_future()
-        raise AssertionError("the pass is over")
+            self._fail_pass(error)
+        raise asyncio.CancelledError
 
-    def _begin_sending(self) -> None:
-        if self._sending is None:
-            self._sending = self._loop.create_task(self._send(), context=Context())
-
-    async def _send(self) -> None:
-        """Writes what has been scheduled, until nothing more comes."""
+    async def _record(self, wait: Wait, record: bytes) -> bytes:
+        """Record the completion of a call. Returns the record that stands."""
+        self._recording += 1
         try:
-            while self._unsent:
-                batch, self._unsent = self._unsent, []
-                await self._port.schedule(batch)
+            return await self._port.record(wait.name, record, ordered=wait is not self._sole)
         except Fenced:
-            self.lose()
+            self.revoke()
         except Exception as error:
-            self.signals.broken = error
-            self.signals.changed.set()
+            self._fail_pass(error)
         finally:
-            self._sending = None
-            self._stir()
+            self._recording -= 1
+        raise asyncio.CancelledError
 
-    async def flush(self) -> None:
-        """Returns when all that was scheduled is registered."""
-        while self._sending is not None:
-            await asyncio.shield(self._sending)
+    async def _delay(self, wait: Wait, due: int) -> None:
+        """Returns when the next attempt of a step is due."""
+        task = self._running.pop(wait)
+        delay = self._delays[wait.name] = _Delay(due, self._outer.create_future(), task)
+        self._registrations.require(journal.RETRY, wait.name)
+        self._touch()
+        try:
+            await delay.future
+        finally:
+            del self._delays[wait.name]
+            self._registrations.withdraw((journal.RETRY, wait.name))
+            self._running[wait] = task
 
-    def _has_ended(self, name: str) -> bool:
-        record = self.records.get(name)
-        return record is not None and journal.is_final_step(record)
+    # ---- used by the driver and the worker ----
 
-    # ---- seen by the driver ----
+    def resume(self, port: BodyPort, news: Iterable[Completion], seen: int) -> None:
+        """Go on after the body was parked and is claimed again.
 
-    def adopt(self, task: asyncio.Task[Any], parent: asyncio.Task[Any] | None) -> None:
-        """A task of this body: the pass is not over while it can go on."""
-        self.tasks[task] = parent
-        task.add_done_callback(self._forget)
+        Args:
+            news: what has completed since then, up to the number `seen`.
+        """
+        self._port = port
+        self.state = BodyState(end=self.state.end)
+        if self.state.end is not None:
+            self.state.changed.set()
+        for completion in news:
+            self._learn(completion)
+        self._completions.see_all(seen)
+        self._end_delays()
+        self._registrations.ended_kind(journal.PAUSE)  # the rule may have been removed
+        self._touch()
 
-    def _forget(self, task: asyncio.Task[Any]) -> None:
-        del self.tasks[task]
-        if self._closed and not task.cancelled():
-            task.exception()  # what a body raises while it is put away is nobody's concern
-        self._stir()
+    def revoke(self) -> None:
+        """The claim is lost: end the pass, whatever it is doing."""
+        self.state.revoked = True
+        self.state.changed.set()
 
-    def lose(self) -> None:
-        """The claim is lost: the pass is over, whatever it was doing."""
-        self.signals.lost = True
-        self.signals.changed.set()
-
-    def poke(self) -> None:
+    def wake(self) -> None:
         """Something that the held body waits for may have been recorded."""
-        self.signals.poked = True
-        self.signals.changed.set()
+        self.state.woken = True
+        self.state.changed.set()
 
     def drain(self) -> None:
         """Begin nothing new; what runs may end and be recorded."""
-        self.signals.draining = True
-        self._stir()
+        self.state.draining = True
+        self._touch()
+
+    def _is_replaying(self) -> bool:
+        return self.replayed.is_active(round(self.loop.time() * 1000))
+
+    def replay_all(self) -> None:
+        self.replayed.never_ends = True
+
+    def replay(self) -> None:
+        self.must_replay = True
+        self.drain()
 
     def close(self) -> None:
-        """From now on durable calls do nothing but unwind."""
-        self._closed = True
+        """End the body where it is: none of its code can run or record anything any more."""
+        self.loop.close()
+        for task in self.tasks:
+            task.cancel()
 
     @property
-    def is_blocked(self) -> bool:
-        return bool(self._blocked) and self._in_place == 0 and self._sending is None
+    def tasks(self) -> list[asyncio.Task[Any]]:
+        """What runs of this pass on the worker's loop."""
+        return [*self._running.values(), *(delay.task for delay in self._delays.values())]
+
+    @property
+    def called_names(self) -> Collection[str]:
+        return self._names
+
+    @property
+    def recorded_names(self) -> Collection[str]:
+        cancelled = Record.CANCELLED.encode()
+        return [
+            name
+            for name, record in self.history.records.items()
+            if not (record.startswith(cancelled) or journal.is_timer_name(name))
+        ]
+
+    @property
+    def is_put_away(self) -> bool:
+        """Whether the body has raised or has been closed before it returned."""
+        end = self.state.end
+        return not isinstance(end, Returned) and (end is not None or self.loop.is_closed())
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a step runs here, or is being recorded."""
+        return bool(self._running)
 
     @property
     def is_drained(self) -> bool:
-        """Nothing runs any more, and something was not begun."""
-        return self.is_blocked and any(wait.kind == DRAIN for wait in self._blocked.values())
+        """Nothing runs here any more, and something must not begin."""
+        return not self._running and (self.must_replay or (self.state.draining and bool(self._unbegun)))
 
-    def idle_tasks(self) -> list[asyncio.Task[Any]]:
-        """Tasks that are blocked on nothing durable, and on no other task of the body."""
-        durable = {wait.task for wait in self._blocked.values()}
-        parents = set(self.tasks.values())
-        return [task for task in self.tasks if task not in durable and task not in parents]
+    @property
+    def is_stuck(self) -> bool:
+        """At rest, and nothing will ever move the body."""
+        return not (self._waits or self.loop.timers or self._running or self._unsent)
 
-    def _stir(self) -> None:
-        """Something has moved. If all that the body does is to wait, the driver is told; with several tasks only
-        after a few turns without a durable call, since one of them may be about to go on."""
-        self._version += 1
-        if not self._blocked or self._closed:
-            return
-        if self.is_blocked and {wait.task for wait in self._blocked.values()} == self.tasks.keys():
-            self._be_quiet()
-        elif not self._counting:
-            self._counting = True
-            self._loop.call_soon(self._count, self._version, QUIET_TURNS)
-
-    def _count(self, version: int, turns: int) -> None:
-        if version != self._version:
-            version, turns = self._version, QUIET_TURNS
-        if not self._blocked or self._closed:
-            self._counting = False
-        elif turns:
-            self._loop.call_soon(self._count, version, turns - 1)
+    def fail_stuck(self) -> None:
+        """Raise an error where the newest task waits: older ones may wait for it."""
+        if self.loop.fail_newest_wait():
+            self._touch()
         else:
-            self._counting = False
-            self._be_quiet()
+            self._end(Raised(NotDurable("the body waits for nothing durable: make what it waits for a step")))
 
-    def _be_quiet(self) -> None:
-        self.signals.quiet = True
-        self.signals.changed.set()
-
-    async def park(self) -> bool:
-        """Register what the body is blocked on; go on with what has ended. Answers whether the body is parked.
-
-        While the store is asked, nothing new begins: it may answer that the body is no longer ours.
-        """
-        hold = not (self.signals.quiet and self.is_blocked)
-        waits = [wait for wait in self._blocked.values() if wait.kind != DRAIN]
-        if hold and not self.signals.poked and all(wait.registered for wait in waits):
+    async def exchange(self) -> bool:
+        """Tell the store what it has to end, and learn what has ended. Returns True if the body is parked."""
+        was_woken, self.state.woken = self.state.woken, False
+        if was_woken:
+            self._registrations.ended_kind(journal.PAUSE)  # the rule may have been removed
+            if self.state.at_rest:
+                self._rest()
+        hold = bool(self._running) or not self.state.at_rest or self._completions.has_gap
+        if hold and not was_woken and not self._has_news_for_store():
             return False
-        self._gate = self._loop.create_future()
+        self._is_parking = not hold
         try:
-            ready = await self._register(waits, hold)
-            for item in ready or ():
-                await self._end(item)
-            return ready is None
+            return await self._exchange(hold)
         finally:
-            self._gate.set_result(None)
-            self._gate = None
-            self.signals.quiet = False
-            self._stir()
+            self._is_parking = False
+            self._touch()
 
-    async def _register(self, waits: Sequence[Wait], hold: bool) -> list[Ready] | None:
-        self.signals.poked = False
+    async def _exchange(self, hold: bool) -> bool:
         await self.flush()
-        for wait in waits:
-            if wait.members and not wait.registered:
-                await self._port.join(wait.name, wait.members)
-            wait.registered = True
-        return await self._port.park([WaitRequest(wait.kind, wait.name, wait.argument) for wait in waits], hold)
+        new, gone = self._registrations.take(all_asked=not hold)
+        for request in new:
+            wait = self._waits.get((request.kind, request.name))
+            if wait is not None and wait.members:  # it may have been cancelled meanwhile
+                await self._port.join(request.name, self._groups.missing(wait))
+        timed = [request for request in new if request.kind != journal.GROUP]
+        next_number = self._completions.next_number
+        news = await self._port.park(timed, gone, hold, self._completions.seen)
+        if news is None:
+            return True
+        for request in timed:
+            if request.kind == journal.PAUSE:  # not registered if its rule has been removed; asked for again if not
+                self._registrations.ended((request.kind, request.name))
+        for completion in news.completions:
+            self._learn(completion)
+        if not self._recording:  # else a number may be that of a record whose reply has not come yet
+            self._completions.see_all(news.seen)
+        if next_number > news.seen:
+            self._end(Raised(SerializationError(f"a record has the number {next_number}; the last one is {news.seen}")))
+        self._end_delays()
+        return False
 
-    async def _end(self, ready: Ready) -> None:
-        wait = self._blocked.get((ready.kind, ready.name))
-        if wait is None:
+    def _end_delays(self) -> None:
+        """Let the next attempts begin that are due."""
+        for delay in self._delays.values():
+            if delay.due <= self._port.now() and not delay.future.done():
+                delay.future.set_result(None)
+
+    async def flush(self) -> None:
+        """Returns when all that was scheduled is registered."""
+        while self._unsent:
+            batch, self._unsent = self._unsent, []
+            await self._port.schedule(batch)
+
+    async def park_until_scheduled_end(self) -> bool:
+        """Park the body until all steps that it has scheduled have ended. Returns False if they have already."""
+        while missing := [name for name in self.history.scheduled if not self.history.has_ended(name)]:
+            await self._port.join(ALL_SCHEDULED, missing)
+            news = await self._port.park([], [], False, self._completions.seen)
+            if news is None:
+                return True
+            for completion in news.completions:
+                self.history.add(completion)
+            self._completions.see_all(news.seen)
+        return False
+
+    # ---- moving the body ----
+
+    def _delivered(self, wait: Wait) -> None:
+        self.observer.resumed(self, wait.kind, wait.name)
+
+    def _history_is_long(self) -> None:
+        self.observer.history_is_long(self, self._records)
+
+    def _rest(self) -> None:
+        """Begin what can begin here, and let the driver do what else there is."""
+        self.state.at_rest = True
+        self.replayed.rested()
+        if self._unbegun and not (self._completions.has_gap or self.state.draining or self._is_parking):
+            for wait in list(self._unbegun.values()):
+                self._begin(wait)
+        if not self._running or self._has_news_for_store():
+            self.state.changed.set()
+
+    def _has_news_for_store(self) -> bool:
+        has_gap = self._completions.has_gap and not self._recording
+        return bool(self._registrations or self._unsent or has_gap)
+
+    def _begin(self, wait: Wait) -> None:
+        """Run a call in place, unless a pause rule holds it."""
+        rule = self._pause_rule(self.info, wait.name)
+        if rule is not None:
+            self._registrations.require(journal.PAUSE, wait.name, rule)
+            self._has_paused = True
             return
-        if ready.kind == journal.GROUP:
-            self.records.update(await self._port.load(wait.members))
-            if not wait.is_lost and not all(map(self._has_ended, wait.members)):
-                # The store has lost that it was registered: it is registered again, once.
-                wait.registered, wait.is_lost = False, True
-                return
-        elif ready.kind == journal.EVENT and journal.letter_of(ready.record) == "E":
-            self._events[ready.name] = ready.record[1:]
-        # Taken out here, not when its task runs: until then it must not count as blocked.
-        self._blocked.pop((ready.kind, ready.name), None)
-        if not wait.ended.done():
-            wait.ended.set_result(ready.record)
+        if self._has_paused:
+            self._registrations.ended((journal.PAUSE, wait.name))
+        del self._unbegun[wait.key]
+        wait.task = self._running[wait] = self._outer.create_task(self._work(wait), context=wait.context)
+
+    async def _work(self, wait: Wait) -> None:
+        """A call that runs in place, in a task of the worker's loop."""
+        try:
+            record = await self._run(wait)
+        except asyncio.CancelledError:
+            if self._waits.get(wait.key) is not wait and not self.loop.is_closed():
+                cancelled = journal.encode_cancelled(self._context.worker)
+                await self._transition(self._port.record(wait.name, cancelled, ordered=False))
+            raise
+        except BaseException as error:
+            self._raise_to_body(wait, error)
+        else:
+            self._work_recorded(wait, record)
+        finally:
+            self._running.pop(wait, None)
+            self._touch()
+
+    def _raise_to_body(self, wait: Wait, error: BaseException) -> None:
+        """The call has ended, but cannot be recorded."""
+        if self._waits.get(wait.key) is wait and not self.loop.is_closed():
+            del self._waits[wait.key]
+            self._completions.forget(wait.key)
+            wait.set_exception(error)
+
+    def _work_recorded(self, wait: Wait, record: bytes) -> None:
+        self.history.records[wait.name] = record
+        stamp = journal.stamp_of(record)
+        if wait is self._sole:
+            self._sole_ended_at = stamp.at
+        else:
+            self._completions.add(wait.key, stamp.number)
+        if stamp.number:
+            self._completions.see(stamp.number)

@@ -1,35 +1,38 @@
-"""What the engine asks of the store: the transitions of one claimed execution, and facts about its surroundings.
+"""What the engine requires of a store: the transitions of a claimed body, and of a claimed step.
 
-Any of the transitions raises `Fenced` when the claim has been lost; the engine then drops the work.
+A transition raises `Fenced` when the claim is lost; the engine then drops the work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, NamedTuple, Protocol
-
-from anyio import CapacityLimiter
-
-from zart_redis.model import ExecutionInfo
-from zart_redis.registry import Call
+from collections.abc import Collection, Sequence
+from typing import NamedTuple, Protocol
 
 
 class WaitRequest(NamedTuple):
-    """Something a body is blocked on: a kind of `journal`, its name, and how long ("" for no end)."""
+    """A wait that the store ends: a kind of `journal`, its name, and when.
+
+    `argument` is "<ms>" from now, "@<ms>" of the clock, "" for no limit of time; of a pause the id of the rule.
+    """
 
     kind: str
     name: str
     argument: str
 
 
-class Ready(NamedTuple):
-    """A wait that has ended, and the record that ended it."""
+class Completion(NamedTuple):
+    """A completion that the store has recorded; `record` carries its stamp."""
 
     kind: str
     name: str
     record: bytes
+
+
+class News(NamedTuple):
+    """What others have completed, in order: all up to the number `seen`."""
+
+    seen: int
+    completions: Sequence[Completion]
 
 
 class ChildRequest(NamedTuple):
@@ -40,75 +43,86 @@ class ChildRequest(NamedTuple):
     timeout_ms: int | None
 
 
-class Port(Protocol):
+class BodyPort(Protocol):
+    """The transitions of a claimed body."""
+
     def now(self) -> int:
-        """The store's time in ms, estimated since its last answer."""
+        """The store's time in ms, estimated since its last reply."""
         ...
 
-    async def record(self, name: str, record: bytes) -> bytes | None:
-        """Record a result. Answers the record that stood there first, if one did."""
+    async def record(self, name: str, record: bytes, *, ordered: bool) -> bytes:
+        """Record a completion, unless there is one already. Returns the one that stands, stamped.
+
+        Without `ordered` it gets no number: nothing else that the body awaits could complete before it.
+        """
+        ...
 
     async def attempt(self, name: str, failed: int, timeout_ms: int | None, delay_ms: int, note: bytes) -> bytes:
-        """Record that a step has failed attempts; `note` is on the last one. Answers what now stands there."""
+        """Record the number of failed attempts of a step; `note` describes the last one. Returns the step's record."""
         ...
 
     async def schedule(self, children: Sequence[ChildRequest]) -> None:
-        """Register steps for any worker; those known already are left alone."""
+        """Register steps for any worker. Steps that are registered already are left alone."""
 
     async def join(self, group: str, names: Collection[str]) -> None:
-        """Let the last of these scheduled steps to end wake the body."""
+        """Wake the body when the last of these scheduled steps has ended."""
 
-    async def load(self, names: Sequence[str]) -> dict[str, bytes]:
-        """Read records that scheduled steps have left."""
-        ...
+    async def park(
+        self, new: Sequence[WaitRequest], gone: Sequence[tuple[str, str]], hold: bool, seen: int
+    ) -> News | None:
+        """Register waits and forget others; park the body unless `hold` is set or something has completed.
 
-    async def park(self, waits: Sequence[WaitRequest], hold: bool) -> list[Ready] | None:
-        """Register waits. Answers those that have ended; else [] if the body is held on to, None if it is parked."""
+        Returns None if the body is parked, else what others have completed after the number `seen`.
+        """
 
     async def limit(self, timeout_ms: int) -> None:
-        """Set the execution's deadline if it has none, counted from its start."""
+        """Set the execution's deadline, counted from its start, unless it has one."""
 
-    async def finish(self, output: bytes, retention_ms: int | None) -> None: ...
+    async def finish(self, output: bytes, retention_ms: int | None) -> None:
+        """Complete the execution."""
 
-    async def fail(self, error: bytes, retention_ms: int | None) -> None: ...
+    async def continue_as_new(self, data: bytes, timeout_ms: int | None, received: Collection[str]) -> None:
+        """End the run, and begin the next one with this input and an empty history.
 
-    async def compensate(self, failure: bytes) -> None:
-        """Begin the on_failure body: from now on this port reads and writes its records, none yet."""
+        Args:
+            timeout_ms: the time that the next run has.
+            received: names of the events that the body has received. The others become events of the next run.
+        """
 
-    async def retry(self, delay_ms: int, note: bytes) -> None:
-        """Put the execution off for its next attempt, in which failed steps run again."""
+    async def fail(self, error: bytes, retention_ms: int | None) -> None:
+        """Fail the execution."""
 
-    async def release(self, delay_ms: int | None) -> None:
-        """Hand the body back, to be claimed again at once or after a delay."""
+    async def compensate(self, failure: bytes) -> tuple[int, int]:
+        """Begin the on_failure body: from now on this port reads and writes the records of that body.
 
-
-class Rehearsal(Protocol):
-    """A test's: every body is thrown away after each step it records, and its replays are compared. `body` names the
-    body of one attempt of one run."""
-
-    def asks(self, body: str, call: Call[Any, Any]) -> None:
-        """A pass asks for a step. Raises ReplayMismatch if an earlier one asked for it otherwise."""
-
-    def skipped(self, body: str, records: Collection[str], asked: Collection[str]) -> Exception | None:
-        """A pass is over: what is wrong if it has not asked for all that an earlier one recorded."""
-
-    def returns(self, body: str, output: bytes) -> bool:
-        """Whether to see in one more replay that it returns the same. Raises ReplayMismatch if it does not."""
+        Returns the time of its clock at the beginning, in ms, and the number of the newest completion.
+        """
         ...
 
+    async def retry(self, delay_ms: int, note: bytes) -> None:
+        """Schedule the next attempt of the execution, in which failed steps run again."""
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a worker gives to everything that runs in it."""
+    async def release(self, delay_ms: int | None) -> None:
+        """Return the body to its queue, at once or after a delay."""
 
-    worker: str
-    namespace: str
-    max_payload: int
-    max_deliveries: int
-    secrets: tuple[str, ...]
-    threads: CapacityLimiter
-    now: Callable[[], datetime]
-    pause_rule: Callable[[ExecutionInfo, str], str | None]
-    """The pause rule that holds an execution at a step, if one does."""
-    rehearsal: Rehearsal | None = None
-    """What a test watches replays with."""
+    async def hold(self, delay_ms: int, reason: str) -> None:
+        """Leave the body to other code: it is tried again after a delay, and when a worker with such code starts."""
+
+
+class StepPort(Protocol):
+    """The transitions of a claimed step."""
+
+    async def settle(self, record: bytes) -> None:
+        """Record the step's final result."""
+
+    async def postpone(self, failed: int, delay_ms: int | None, note: bytes = b"", queued_ms: int = 0) -> None:
+        """Return the step to its queue, at once or after a delay.
+
+        Args:
+            failed: how many of its attempts have failed.
+            note: describes the last attempt, if it has just failed.
+            queued_ms: moves the deadline that its attempts share.
+        """
+
+    async def hold(self, failed: int, delay_ms: int, reason: str) -> None:
+        """Leave the step to a worker with other code; `failed` of its attempts have failed."""

@@ -1,67 +1,116 @@
-"""The context variable by which code finds what it runs in: a body's `Execution`, or one attempt of a step."""
+"""The context variable through which code finds what it runs in: a body, or one attempt of a step."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
-import msgspec
-
+from zart_redis.codec import Codec
+from zart_redis.engine.journal import Outcome
+from zart_redis.engine.observer import StepAttempt
 from zart_redis.errors import NestedStepError, NoExecutionContext
 from zart_redis.model import ExecutionInfo
+from zart_redis.outcomes import Err, Ok, T_co
 from zart_redis.registry import Call
 
-if TYPE_CHECKING:
-    from zart_redis.engine.execution import Execution
+T = TypeVar("T")
 
 
-class StepScope(msgspec.Struct, frozen=True):
-    """An attempt of a step in place; what is known of it is put together only when it is asked for."""
-
-    body: ExecutionInfo
-    call: Call[Any, Any]
-    number: int
+class DurableBody(Protocol):
+    """What the free functions need of the body that calls them, and the task factory of a body that creates a task."""
 
     @property
-    def info(self) -> ExecutionInfo:
-        body, call = self.body, self.call
-        return ExecutionInfo(
-            body.execution_id,
-            body.task_name,
-            self.number,
-            call.definition.retry.retries,
-            f"{body.idempotency_key}:{call.name}",
-            call.name,
-            body._load,
-        )
+    def info(self) -> ExecutionInfo: ...
+
+    @property
+    def is_put_away(self) -> bool:
+        """Whether this pass of the body is over, and the body has not returned."""
+        ...
+
+    async def run(self, call: Call[Any, Any]) -> Outcome:
+        """The outcome of a step."""
+        ...
+
+    def schedule(self, call: Call[Any, Any]) -> StepHandle[Any]:
+        """Register a step for any worker."""
+        ...
+
+    async def wait(self, handles: Iterable[StepHandle[Any]]) -> list[Ok[Any] | Err]:
+        """The results of scheduled steps."""
+        ...
+
+    async def sleep(self, name: str, argument: str) -> None:
+        """Sleep for a time in ms, or until "@<ms>"."""
+
+    async def wait_for_event(self, name: str, argument: str, codec: Codec[T]) -> T:
+        """The payload of an event; `argument` is a timeout in ms, or ""."""
+        ...
+
+    async def capture(self, name: str, f: Callable[[], Any], codec: Codec[T]) -> T:
+        """The recorded value of `f()`."""
+        ...
+
+    async def continue_as_new(self, data: Any) -> NoReturn:
+        """End the run, and begin the next one with this input."""
+        ...
+
+    def clock(self) -> datetime:
+        """The current time in UTC."""
+        ...
 
 
-current: ContextVar[Execution | StepScope | ExecutionInfo | None] = ContextVar("zart_execution", default=None)
-"""In a body its `Execution`; in a step, or in what `capture` calls, only what is known of it."""
+@dataclass(frozen=True, slots=True)
+class StepHandle(Generic[T_co]):
+    """A scheduled step, to be waited for by the body that scheduled it."""
+
+    name: str
+    _call: Call[T_co, Any] = field(repr=False)
+    _body: DurableBody = field(repr=False)
 
 
-def current_execution() -> Execution:
-    """The execution whose body calls.
+Scope = DurableBody | StepAttempt | ExecutionInfo
+
+current: ContextVar[Scope | None] = ContextVar("zart_execution", default=None)
+"""The body itself; in a step its attempt; in a function that `capture` calls the `ExecutionInfo` of the body."""
+
+
+def current_body() -> DurableBody:
+    """The body that calls.
 
     Raises:
-        NoExecutionContext: nothing durable runs here.
-        NestedStepError: a step runs here, which cannot record anything of its own.
+        NoExecutionContext: called outside of an execution.
+        NestedStepError: called in a step, which cannot record anything.
     """
     scope = current.get()
     if scope is None:
         raise NoExecutionContext
-    if isinstance(scope, StepScope | ExecutionInfo):
+    if isinstance(scope, StepAttempt | ExecutionInfo):
         raise NestedStepError
     return scope
 
 
 def current_info() -> ExecutionInfo:
-    """What is known of the execution, in a body and in a step.
+    """The execution, seen from its body or from one of its steps.
 
     Raises:
-        NoExecutionContext: nothing durable runs here.
+        NoExecutionContext: called outside of an execution.
     """
     scope = current.get()
     if scope is None:
         raise NoExecutionContext
     return scope if isinstance(scope, ExecutionInfo) else scope.info
+
+
+def log_fields() -> dict[str, object]:
+    """What a log line says about where it was written: execution, task, step and attempt; nothing outside of one."""
+    scope = current.get()
+    if scope is None:
+        return {}
+    info = scope if isinstance(scope, ExecutionInfo) else scope.info
+    fields: dict[str, object] = {"execution_id": info.execution_id, "task": info.task_name}
+    if info.step is not None:
+        fields["step"] = info.step
+    return {**fields, "attempt": info.current_attempt}

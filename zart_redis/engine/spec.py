@@ -1,5 +1,4 @@
-"""What a scheduled step's stream entry stands for, as bytes: written by the body that schedules it, read by whatever
-worker claims it."""
+"""The encoded call of a scheduled step: written by the body that schedules it, read by the worker that claims it."""
 
 from __future__ import annotations
 
@@ -9,20 +8,19 @@ from typing import Any
 import msgspec
 
 from zart_redis.adhoc import seal
-from zart_redis.codec import within
-from zart_redis.engine.ports import Surroundings
+from zart_redis.codec import check_size
+from zart_redis.engine.context import WorkerContext
 from zart_redis.errors import SerializationError
 from zart_redis.model import ExecutionInfo
 from zart_redis.registry import Call, define_step
 
 
 class ScheduledSpec(msgspec.Struct, array_like=True, frozen=True):
-    """What a scheduled step's entry stands for: a declared name and encoded arguments, and for an ad-hoc callable,
-    which another process may not have, its sealed form."""
+    """A declared name and encoded arguments. An ad-hoc callable, which other processes may not have, is sealed in."""
 
     step: str | None
-    place: str
-    """Tells apart steps of one name, where a process has declared several."""
+    import_path: str
+    """Distinguishes several steps that are declared under one name."""
     arguments: bytes
     sealed: bytes | None
 
@@ -31,11 +29,11 @@ _encode_spec = msgspec.msgpack.Encoder().encode
 _decode_spec = msgspec.msgpack.Decoder(ScheduledSpec).decode
 
 
-def encode_spec(call: Call[Any, Any], info: ExecutionInfo, at: Surroundings) -> bytes:
-    """Raises SerializationError, PayloadTooLarge or UntrustedPayload if the call cannot travel."""
+def encode_spec(call: Call[Any, Any], info: ExecutionInfo, worker: WorkerContext) -> bytes:
+    """Raises SerializationError, PayloadTooLarge or UntrustedPayload if the call cannot be encoded or signed."""
     step, what = call.definition, f"the arguments of step {call.name!r}"
     sealed = None
-    if step.is_adhoc or (at.secrets and _is_local(step.place)):
+    if step.is_adhoc or (worker.secrets and _is_local(step.import_path)):
         parts = (
             step.name,
             step.fn,
@@ -44,22 +42,23 @@ def encode_spec(call: Call[Any, Any], info: ExecutionInfo, at: Surroundings) -> 
             step.timeout_scope,
             step.raises,
             step.is_adhoc,
+            step.parameters.result_type,
         )
         context = (info.execution_id, info.idempotency_key, call.name)
-        sealed = seal(functools.partial(define_step, *parts), secrets=at.secrets, context=context)
+        sealed = seal(functools.partial(define_step, *parts), secrets=worker.secrets, context=context)
     declared = None if step.is_adhoc else step.name
-    spec = ScheduledSpec(declared, step.place, step.parameters.encode(call.args, call.kwargs, what), sealed)
-    return within(at.max_payload, _encode_spec(spec), what)
+    spec = ScheduledSpec(declared, step.import_path, step.parameters.encode(call.args, call.kwargs, what), sealed)
+    return check_size(worker.max_payload, _encode_spec(spec), what)
 
 
 def decode_spec(data: bytes) -> ScheduledSpec:
-    """Raises SerializationError if this is not what `Execution` wrote."""
+    """Raises SerializationError if `encode_spec` cannot have written this."""
     try:
         return _decode_spec(data)
     except msgspec.MsgspecError as error:
         raise SerializationError(f"a scheduled step cannot be read: {error}") from None
 
 
-def _is_local(place: str) -> bool:
-    """Whether no other process can find what was defined there by importing its module."""
-    return place.startswith("__main__.") or "<" in place
+def _is_local(import_path: str) -> bool:
+    """Whether other processes cannot import it."""
+    return import_path.startswith("__main__.") or "<" in import_path

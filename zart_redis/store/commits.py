@@ -1,51 +1,52 @@
-"""Group commit: all transitions asked for in one turn of the event loop leave in one pipeline, and their callers are
+"""Group commit: all transitions requested in one turn of the event loop are sent in one pipeline, and their callers are
 woken together.
 
-While a pipeline is on its way the next one gathers, so a busy process pays one round trip for hundreds of
-transitions, and a lone transition goes at once. The callers' cancellation never touches the connection.
+While a pipeline is in flight the next one gathers, so a busy process pays one round trip for hundreds of transitions,
+and a lone transition is sent at once. Cancelling a caller never touches the connection.
 
-A pipeline whose connection broke is sent again, whole. That is safe because every script answers a command that is
-repeated as it did the first time, or refuses it as fenced. A pipeline with a promise in it may end with a command that
-waits for disks or replicas (see `durability`); without its confirmation the promises in it are sent again.
+A pipeline whose connection broke is sent again as a whole. That is safe because every script may be sent twice (see the
+headers). A pipeline with a script that needs confirmation ends with a command that waits for disks or replicas (see
+`durability`); unless that confirms them, such scripts are sent again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextvars import Context
 from typing import Any
 
 from redis import exceptions
 
+from zart_redis.backoff import Backoff
 from zart_redis.errors import RedisUnavailable
 from zart_redis.logs import get_logger
-from zart_redis.store.connections import Backoff, Connections, out_of_memory, retryable
-from zart_redis.store.lua import BY_SHA, SCRIPTS
+from zart_redis.model import Clock, server_clock
+from zart_redis.store.batches import Batches, Command
+from zart_redis.store.connections import Connections
+from zart_redis.store.lua import BY_SHA
+from zart_redis.store.redis_errors import as_zart_error, out_of_memory, retryable
 
 log = get_logger()
 
-Command = tuple[bytes | str | int, ...]
 CLOCK = 4
-"""Where an EVALSHA of ours has the time: see `scripts/lib/base.lua`."""
-Clock = Callable[[], int | None]
-"""The time in ms that a test harness supplies, or None for Redis's own clock."""
+"""Position of the time in an EVALSHA; see `scripts/lib/base.lua`."""
 Asked = tuple[Command, asyncio.Future[Any]]
 
 MOST_IN_PIPELINE = 512
-"""Commands in one pipeline: bounds how long one caller can hold up another."""
+"""Commands in one pipeline: bounds how long one caller can delay another."""
 MOST_UNDER_WAY = 2
-"""Pipelines under way at once: while Redis works on one, Python prepares the next."""
+"""Pipelines in flight: while Redis works on one, Python prepares the next."""
 FULL_PAUSE_SECONDS = 0.5
-"""After about this long a command is sent again that a Redis with a full memory has refused."""
+"""Delay before a command is sent again that was refused because Redis is out of memory."""
 FULL_SAID_EVERY_SECONDS = 10.0
 
-_NO_PROMISES = frozenset(
-    SCRIPTS[name].sha
-    for name in ("claim", "describe", "due", "examine", "leave", "open", "purge", "reclaim", "rows", "runs")
-)
-"""Scripts that write nothing, or nothing that would be missed: what they do is done again."""
+
+def _needs_confirmation(command: Command) -> bool:
+    """Whether its manifest promises a durable effect. The others read only, or are redone by the next loop."""
+    script = BY_SHA.get(command[1])  # type: ignore[arg-type]
+    return script is None or script.manifest.confirm
 
 
 class Commits:
@@ -65,11 +66,13 @@ class Commits:
         key: str,
         patience: float | None,
         confirm: Command | None = None,
-        clock: Clock = lambda: None,
+        clock: Clock = server_clock,
     ) -> None:
         self._connections = connections
         self._key = key
         self._patience = patience
+        self._impatient = asyncio.Event()
+        self._is_aborted = False
         self._confirm = confirm
         self._clock = clock
         self._loop = asyncio.get_running_loop()
@@ -79,24 +82,43 @@ class Commits:
         self._refused: dict[asyncio.Future[Any], asyncio.TimerHandle] = {}
         self._said_full = -FULL_SAID_EVERY_SECONDS
         self.interruptions = 0
-        """How often a pipeline broke: each time a reply may have been lost, of a claim for example."""
+        """How often a pipeline broke. Each time a reply may have been lost, for example that of a claim."""
 
     def submit(self, command: Command) -> asyncio.Future[Any]:
-        """The reply of `command`, which leaves at the end of this turn of the event loop.
+        """The reply to `command`, which is sent at the end of this turn of the event loop.
 
-        The future raises `RedisUnavailable` when patience has run out, and redis-py's error if Redis refuses.
+        The future raises `RedisUnavailable` when patience has run out. If Redis refuses, it raises what users see of
+        that where there is an end to patience, else redis-py's error.
         """
         reply: asyncio.Future[Any] = self._loop.create_future()
-        self._add(command, reply)
+        if self._is_aborted:
+            _fail(reply, RedisUnavailable(_ABORTED))
+        else:
+            self._add(command, reply)
         return reply
 
-    async def close(self) -> None:
-        """Wait for what is under way, and no longer for a Redis that is away or full."""
+    def lose_patience(self) -> None:
+        """From now on, a command fails when Redis cannot be reached or is out of memory."""
         self._patience = 0
+        self._impatient.set()
         for reply, timer in self._refused.items():
             timer.cancel()
             _fail(reply, RedisUnavailable(_FULL))
         self._refused.clear()
+
+    def abort(self) -> None:
+        """Fail what is in flight, done or not, and all that is still asked: Redis does not reply, and nobody waits."""
+        self.lose_patience()
+        self._is_aborted = True
+        waiting, self._waiting = self._waiting, []
+        for _, reply in waiting:
+            _fail(reply, RedisUnavailable(_ABORTED))
+        for task in self._under_way:
+            task.cancel()
+
+    async def close(self) -> None:
+        """Wait for what is in flight, but no longer for a Redis that is unreachable or out of memory."""
+        self.lose_patience()
         while self._under_way:
             await asyncio.wait(self._under_way)
 
@@ -104,7 +126,7 @@ class Commits:
         self._waiting.append((command, reply))
         if not self._flush_is_due:
             self._flush_is_due = True
-            # In a context of its own: a pipeline serves many callers, and belongs to none of them.
+            # A fresh context: a pipeline serves many callers and belongs to none of them.
             self._loop.call_soon(self._flush, context=Context())
 
     def _flush(self) -> None:
@@ -130,22 +152,23 @@ class Commits:
                         raise RedisUnavailable(str(failure)) from failure
                     if not isinstance(failure, exceptions.NoScriptError):
                         await self._connections.relocate(failure)
-                    await backoff.wait()
+                    await backoff.wait(self._impatient)
                     batch = [self._at_present(asked) for asked in batch]
-        except (TypeError, ValueError) as error:  # an argument that is none, refused before anything was sent
+        except (TypeError, ValueError) as error:  # an argument that cannot be encoded; nothing was sent
             if len(batch) == 1:
                 _fail(batch[0][1], error)
             else:
                 for asked in batch:
                     await self._exchange([asked])
         except BaseException as error:
+            cancelled = RedisUnavailable(_ABORTED) if self._is_aborted else asyncio.CancelledError()
             for _, reply in batch:
-                _fail(reply, error if isinstance(error, Exception) else asyncio.CancelledError())
+                _fail(reply, self._shown(error) if isinstance(error, Exception) else cancelled)
             if not isinstance(error, Exception):
                 raise
 
     async def _send(self, batch: list[Asked]) -> tuple[list[Asked], Exception]:
-        """One round trip. Answers what has to be sent again, and why."""
+        """One round trip. Returns what has to be sent again, and why."""
         try:
             answers, confirmed = await self._evaluate([command for command, _ in batch])
         except exceptions.RedisError as error:
@@ -154,7 +177,7 @@ class Commits:
             self.interruptions += 1
             return batch, error
         again: list[Asked] = []
-        failure: Exception = RedisUnavailable("it was written, but not confirmed to be where `ack` wants it")
+        failure: Exception = RedisUnavailable(_UNCONFIRMED)
         for (command, reply), answer in zip(batch, answers, strict=True):
             if isinstance(answer, Exception) and (retryable(answer) or isinstance(answer, exceptions.NoScriptError)):
                 again.append((command, reply))
@@ -164,12 +187,17 @@ class Commits:
             elif isinstance(answer, Exception) and out_of_memory(answer):
                 self._refuse(command, reply)
             elif isinstance(answer, Exception):
-                reply.set_exception(answer)
-            elif not confirmed and command[1] not in _NO_PROMISES:
+                reply.set_exception(self._shown(answer))
+            elif not confirmed and _needs_confirmation(command):
                 again.append((command, reply))
             else:
                 reply.set_result(answer)
         return again, failure
+
+    def _shown(self, error: Exception) -> Exception:
+        if self._patience is None or not isinstance(error, exceptions.RedisError):
+            return error
+        return as_zart_error(error, self._connections.name)
 
     def _at_present(self, asked: Asked) -> Asked:
         command, reply = asked
@@ -177,14 +205,14 @@ class Commits:
         return asked if now is None or command[CLOCK] == "" else ((*command[:CLOCK], now, *command[CLOCK + 1 :]), reply)
 
     def _refuse(self, command: Command, reply: asyncio.Future[Any]) -> None:
-        """Redis's memory is full: without patience that is reported at once, else the command is sent again later. It
-        holds up no other meanwhile, since the ends of work free memory."""
+        """Redis is out of memory. A client is told at once; a worker's command is sent again later, and delays no other
+        command meanwhile, since ending work frees memory."""
         if self._patience is not None:
             _fail(reply, RedisUnavailable(_FULL))
             return
         if self._loop.time() - self._said_full > FULL_SAID_EVERY_SECONDS:
             self._said_full = self._loop.time()
-            log.warning("Redis's memory is full, and it refuses writes; they are tried again, and nothing new is begun")
+            log.warning("Redis is out of memory; writes are retried, and no new work is claimed")
 
         def again() -> None:
             del self._refused[reply]
@@ -195,8 +223,8 @@ class Commits:
         self._refused[reply] = self._loop.call_later(pause, again, context=Context())
 
     async def _evaluate(self, commands: Sequence[Command]) -> tuple[list[Any], bool]:
-        """The answers to EVALSHA commands, and whether what they wrote is where it is wanted. Scripts that this server
-        does not know are loaded, and those commands repeated."""
+        """The replies to EVALSHA commands, and whether their writes are confirmed. Scripts that the server does not
+        know are loaded, and their commands repeated."""
         answers, confirmed = await self._confirmed(commands)
         unknown = [i for i, answer in enumerate(answers) if isinstance(answer, exceptions.NoScriptError)]
         if unknown:
@@ -208,19 +236,20 @@ class Commits:
         return answers, confirmed
 
     async def _confirmed(self, commands: Sequence[Command]) -> tuple[list[Any], bool]:
-        confirm = self._confirm
-        if confirm is None or all(command[1] in _NO_PROMISES for command in commands):
-            return await self._connections.exchange(self._key, commands), True
-        *answers, reached = await self._connections.exchange(self._key, [*commands, confirm])
+        confirm, batches = self._confirm, Batches(commands)
+        if confirm is None or not any(map(_needs_confirmation, commands)):
+            return batches.replies(await self._connections.exchange(self._key, batches.commands)), True
+        *answers, reached = await self._connections.exchange(self._key, [*batches.commands, confirm])
         if isinstance(reached, Exception):
-            if "replica instances" in str(reached):  # how WAIT says READONLY
+            if "replica instances" in str(reached):  # WAIT's wording for READONLY
                 raise exceptions.ReadOnlyError(str(reached)) from reached
             raise reached
-        first = reached[0] if isinstance(reached, list) else reached
-        return answers, first >= confirm[1]
+        return batches.replies(answers), reached >= confirm[1]
 
 
-_FULL = "its memory is full, and it refuses writes"
+_UNCONFIRMED = "written, but not confirmed as `ack` demands: it may be lost on failover. Repeating the call is safe"
+_ABORTED = "it does not reply"
+_FULL = "it is out of memory and refuses writes"
 
 
 def _fail(reply: asyncio.Future[Any], error: BaseException) -> None:

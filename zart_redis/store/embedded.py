@@ -14,6 +14,7 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
@@ -36,7 +37,7 @@ __all__ = ["EmbeddedServer", "embedded_server", "find_redis_server"]
 
 START_TIMEOUT = 60.0  # seconds; a large append-only file takes its time to load
 STOP_TIMEOUT = 30.0
-LONGEST_SOCKET_PATH = 100  # bytes: the system's limit is 108 on Linux and 104 on macOS
+MAX_SOCKET_PATH = 100  # bytes: the system's limit is 108 on Linux and 104 on macOS
 
 
 def find_redis_server() -> Path:
@@ -78,9 +79,7 @@ class EmbeddedServer:
         ``options`` are more arguments for redis-server, such as ``("--port", "7000")``; they count only if it
         is started here. Raises ``ConfigurationError`` if there is no such program or it does not start.
         """
-        home = folder.resolve() / ".zart"
-        home.mkdir(parents=True, exist_ok=True)
-        home.chmod(0o700)
+        home = _private_folder(folder.resolve() / ".zart")
         (home / ".gitignore").write_text("*\n")
         with _door(home):
             users = (home / "users.lock").open("ab")
@@ -202,6 +201,34 @@ async def embedded_server(folder: Path) -> AsyncIterator[EmbeddedServer]:
             await anyio.to_thread.run_sync(server.release)
 
 
+def _private_folder(home: Path) -> Path:
+    """The folder, which is made if it does not exist.
+
+    Raises:
+        ConfigurationError: it is a link, holds one, is another user's, or cannot be made: somebody else could read the
+            data, or choose which files are overwritten.
+    """
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _is_ours(home):
+            raise ConfigurationError(f"{home} is a link, or another user's: remove it, or set ZART_REDIS_URL")
+        home.chmod(0o700)
+        for file in home.iterdir():
+            if file.is_symlink():
+                raise ConfigurationError(f"{file} is a link, which the embedded server would write through: remove it")
+    except OSError as error:
+        raise ConfigurationError(f"the embedded server cannot use the folder {home}: {error}") from None
+    return home
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+
+
 @contextmanager
 def _door(home: Path) -> Iterator[None]:
     with (home / "door.lock").open("ab") as lock:
@@ -221,10 +248,10 @@ def _is_held(path: Path) -> bool:
 def _socket_path(home: Path) -> Path:
     """In the folder where it fits, else in a temporary one that a note in the folder tells of."""
     path = home / "redis.sock"
-    if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
         return path
     note = home / "socket"
-    if note.exists() and (noted := Path(note.read_text())).parent.is_dir():
+    if note.exists() and _is_ours((noted := Path(note.read_text())).parent):
         return noted
     path = Path(tempfile.mkdtemp(prefix="zart-"), "redis.sock")
     note.write_text(str(path))

@@ -1,56 +1,67 @@
-"""The scripts as Redis gets them: each file of `scripts/`, with what it uses of the fragments that it includes."""
+"""The scripts as Redis gets them: each file of `scripts/`, with what it uses of the fragments in `scripts/lib/`.
+
+A script is read and assembled when it is first used.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
+from types import MappingProxyType
+
+from zart_redis.store.assembler import Library
+from zart_redis.store.manifest import Manifest, read_manifest
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
     name: str
+    manifest: Manifest
     source: bytes
     sha: bytes
     """Addresses the script by its content, so that workers of several versions can share a Redis."""
 
 
-def _load() -> dict[str, Script]:
-    folder = files("zart_redis.store").joinpath("scripts")
-    fragments = {path.name.removesuffix(".lua"): path.read_text() for path in folder.joinpath("lib").iterdir()}
-    scripts = {}
-    for path in folder.iterdir():
-        if path.name.endswith(".lua"):
-            text = path.read_text()
-            first = re.match(r"--@include (.*)", text)
-            parts = [fragments[name] for name in first[1].split()] if first else []
-            source = _without_unused(_without_comments("\n".join([*parts, text]))).encode()
-            name = path.name.removesuffix(".lua")
-            scripts[name] = Script(name, source, hashlib.sha1(source, usedforsecurity=False).hexdigest().encode())
-    return scripts
+@cache
+def library() -> Library:
+    """The fragments."""
+    folder = files("zart_redis.store").joinpath("scripts", "lib")
+    return Library({path.name.removesuffix(".lua"): path.read_text() for path in folder.iterdir()})
 
 
-def _without_comments(text: str) -> str:
-    """A comment that changes must not change the hash: two versions would load two scripts for nothing."""
-    lines = (line.rstrip() for line in text.splitlines())
-    return "\n".join(line for line in lines if line and not line.lstrip().startswith("--")) + "\n"
+class _Scripts(Mapping[str, Script]):
+    """The scripts by name, each loaded when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Script] = {}
+        self.by_sha: dict[bytes, Script] = {}
+        """Those that have been loaded: no other has been sent by this process."""
+
+    def __getitem__(self, name: str) -> Script:
+        script = self._loaded.get(name)
+        return self._load(name) if script is None else script
+
+    def __iter__(self) -> Iterator[str]:
+        folder = files("zart_redis.store").joinpath("scripts")
+        return (path.name.removesuffix(".lua") for path in folder.iterdir() if path.name.endswith(".lua"))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _load(self, name: str) -> Script:
+        path = files("zart_redis.store").joinpath("scripts", f"{name}.lua")
+        if not path.is_file():
+            raise KeyError(name)
+        text = path.read_text()
+        manifest = read_manifest(name, text)
+        source = library().assemble(name, manifest.prologue, text).encode()
+        script = Script(name, manifest, source, hashlib.sha1(source, usedforsecurity=False).hexdigest().encode())
+        self._loaded[name] = self.by_sha[script.sha] = script
+        return script
 
 
-_FUNCTION = re.compile(r"^local function (\w+)\(.*?^end\n", re.MULTILINE | re.DOTALL)
-
-
-def _without_unused(source: str) -> str:
-    """Lua makes every function of a script anew at each call, those of a fragment that it does not use, too."""
-    words = re.findall(r"\w+", source)
-
-    def used(function: re.Match[str]) -> str:
-        own = re.findall(r"\w+", function[0]).count(function[1])
-        return function[0] if words.count(function[1]) > own else ""
-
-    pruned = _FUNCTION.sub(used, source)
-    return pruned if pruned == source else _without_unused(pruned)
-
-
-SCRIPTS = _load()
-BY_SHA = {script.sha: script for script in SCRIPTS.values()}
+SCRIPTS = _Scripts()
+BY_SHA: Mapping[bytes, Script] = MappingProxyType(SCRIPTS.by_sha)

@@ -1,7 +1,7 @@
-"""Being told: one subscriber connection of a process, and who in the process wants to hear which channel.
+"""Pub/sub: one subscriber connection per process, and its listeners by channel.
 
 A message is a hint. Whatever matters is in the keys, so after a gap in the connection every listener is called with
-None: "something may have been said, look for yourself".
+None, which means that it may have missed a message.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from typing import Any
 from redis import exceptions
 from redis.asyncio.client import PubSub
 
+from zart_redis.backoff import Backoff
+from zart_redis.errors import ConfigurationError
 from zart_redis.logs import get_logger
-from zart_redis.store.connections import Backoff, Connections
+from zart_redis.store.connections import Connections
+from zart_redis.store.redis_errors import as_zart_error
 
 log = get_logger()
 
@@ -37,6 +40,8 @@ class Signals:
         self._pubsub: PubSub | None = None
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._refusal: ConfigurationError | None = None
+        """Why Redis does not let us listen, for those who wait to be confirmed."""
 
     async def close(self) -> None:
         if self._task is not None:
@@ -46,7 +51,11 @@ class Signals:
 
     @asynccontextmanager
     async def listen(self, channel: str, listener: Listener) -> AsyncIterator[None]:
-        """Calls `listener` with each message, from the moment the block is entered. It must not block."""
+        """Calls `listener` with each message, from the moment the block is entered. It must not block.
+
+        Raises:
+            ConfigurationError: Redis does not let us listen. Once the block is entered, this is only logged.
+        """
         await self._add(channel, listener)
         try:
             yield
@@ -64,6 +73,8 @@ class Signals:
             await self._tell(lambda pubsub: pubsub.subscribe(channel))
         try:
             await confirmed.wait()
+            if self._refusal is not None:
+                raise self._refusal
         except BaseException:
             await self._remove(channel, listener)
             raise
@@ -92,6 +103,7 @@ class Signals:
                 await self._read(pubsub, backoff)
             except Exception as error:
                 log.warning("lost the connection that listens to Redis; connecting anew", error=str(error))
+                self._refuse(error)
                 await self._connections.relocate(error)
             finally:
                 self._pubsub = None
@@ -99,6 +111,14 @@ class Signals:
                     confirmed.clear()
                 await pubsub.aclose()
             await backoff.wait()
+
+    def _refuse(self, error: Exception) -> None:
+        """Let nobody wait for what Redis refuses."""
+        shown = as_zart_error(error, self._connections.name)
+        self._refusal = shown if isinstance(shown, ConfigurationError) else None
+        if self._refusal is not None:
+            for confirmed in self._confirmed.values():
+                confirmed.set()
 
     async def _read(self, pubsub: PubSub, backoff: Backoff) -> None:
         channels = list(self._listeners)
@@ -133,6 +153,7 @@ class Signals:
             return
         channel = message["channel"].decode(errors="replace")
         if message["type"] == "subscribe" and channel in self._confirmed:
+            self._refusal = None
             self._confirmed[channel].set()
         elif message["type"] == "message":
             for listener in list(self._listeners.get(channel, ())):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import gc
 import secrets
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,34 +11,39 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import anyio.to_thread
+import msgspec
 
 from zart_redis.client.scheduler import DurableScheduler
 from zart_redis.durations import Duration, to_ms
-from zart_redis.handlers import Handler, definition_of
+from zart_redis.errors import InvalidInput, UnknownTask
+from zart_redis.handlers import Handler, definition_of, definitions
+from zart_redis.layout import Cause, Key, streams
 from zart_redis.model import ExecutionRecord
 from zart_redis.settings import Settings
+from zart_redis.store.lua import SCRIPTS
+from zart_redis.store.replies import Death
 from zart_redis.store.store import Partition, Store
 from zart_redis.testing.clock import ManualClock
+from zart_redis.testing.fakes import Fakes, fake_definitions
+from zart_redis.testing.mistakes import Mistakes
 from zart_redis.testing.process import Process, install, outside
 from zart_redis.testing.rehearsal import Rehearsal
-from zart_redis.testing.server import TemporaryServer
+from zart_redis.testing.server import temporary_server
 from zart_redis.testing.wire import Watch, Wire, WiredWorker
+from zart_redis.worker.known import KnownHandlers
+from zart_redis.worker.recovery import reclaim
 
 Out = TypeVar("Out")
 
 REDIS_PATIENCE_SECONDS = 10.0
+CRASHED = Death(Cause.PROOF, "crash() of the harness")
+"""A crash counts at once, against all that the worker held."""
 MOST_MOMENTS = 100_000
 """How many different moments one `advance` may stop at."""
-_RECORDING = ("record", "settle")
-"""The scripts that record a step's result."""
-_RECLAIMED_AT_ONCE = 100
-_STREAMS = ("q", "b")
-"""Those of each queue: see `store/README.md`."""
 
 
 class StillRunning(TimeoutError):
-    """The worker goes on working although the clock stands: a step waits for something, or a body never ends."""
+    """The worker keeps working although the clock is stopped: a step waits for something, or a body never ends."""
 
 
 class Harness:
@@ -51,7 +56,11 @@ class Harness:
         crash_after_each_step: kill the worker each time that a step's result has been recorded.
         server: the URL of a Redis to use; by default one is started in a temporary folder, and stopped at the end.
         patience: how long, in real time, the worker may take for what there is to do at one moment of the clock.
-        settings: anything else that `Settings` knows, by name: `queues`, `concurrency`, `max_deliveries`, ...
+        steps: fakes, functions that run in place of steps: `steps={charge_card: fake}`. A fake is an `async def` or a
+            plain `def`, takes the arguments of its step, and returns or raises what the step would. The step's retry,
+            timeout and types stay in force.
+        settings: anything else that `Settings` knows, by name: `queues`, `concurrency`, `max_deliveries`, ... The
+            queues are by default those of the handlers.
 
     The clock stands still: a sleep, a retry delay or a timeout of an event ends when the test moves it. What is real is
     the time that a step's own code takes, and a step's `timeout` while its code runs.
@@ -92,6 +101,7 @@ class Harness:
         crash_after_each_step: bool = False,
         server: str | None = None,
         patience: Duration = "10s",
+        steps: Fakes | None = None,
         **settings: Any,
     ) -> None:
         self.clock = ManualClock()
@@ -103,17 +113,28 @@ class Harness:
         self._server = server
         self._patience = to_ms(patience) / 1000
         # Leases are real time: a test that stands in a debugger must not lose its worker.
-        self._settings = {"namespace": f"harness-{secrets.token_hex(4)}", "lease": "1m", "grace": "1s", **settings}
-        self._buried: list[WiredWorker] = []
+        defaults = {"namespace": f"harness-{secrets.token_hex(4)}", "lease": "1m", "grace": "1s"}
+        self._settings = {**defaults, "queues": self._queues_of_handlers(), **settings}
+        self._fakes = fake_definitions(steps or {})
+        self._mistakes = Mistakes(self._settings["namespace"])
+        self._killed: list[WiredWorker] = []
         self._replacing: set[asyncio.Task[None]] = set()
         self._failures: list[BaseException] = []
+        self._has_worker = False
         self._stack = AsyncExitStack()
+
+    def _queues_of_handlers(self) -> list[str]:
+        return sorted({"default", *(handler.queue for handler in self._known_handlers())})
+
+    def _known_handlers(self) -> KnownHandlers:
+        return KnownHandlers(None if self._handlers is None else definitions(self._handlers))
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            url = self._server or (await stack.enter_async_context(_temporary_server())).url
+            url = self._server or (await stack.enter_async_context(temporary_server())).url
             self._url = url
             stack.callback(install(asyncio.get_running_loop()))
+            stack.enter_context(self._mistakes)
             self._scheduler_settings = _shared(self._settings)
             self.scheduler = await stack.enter_async_context(
                 DurableScheduler(url, clock=self.clock, **self._scheduler_settings)
@@ -122,7 +143,7 @@ class Harness:
             self._store = await stack.enter_async_context(
                 Store(settings, patience=REDIS_PATIENCE_SECONDS, clock=self.clock)
             )
-            stack.push_async_callback(self._bury)
+            stack.push_async_callback(self._unwind_killed)
             await self._start_worker()
             stack.push_async_callback(self._finish_worker)
             stack.push_async_callback(self._replaced)
@@ -132,25 +153,32 @@ class Harness:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # Finds calls that were never used and are part of a cycle; after an error all, lest they warn in another test.
+        gc.collect(1 if error is None else 2)
         await self._stack.__aexit__(kind, error, trace)
         if error is None:
             self._look_for_mistakes()
 
     @property
     def now(self) -> datetime:
-        """The time in the harness."""
+        """The time in the harness, in UTC: that of its clock."""
         return self.clock.now
 
     # ---- time ----
 
     async def advance(self, duration: Duration) -> None:
         """Move the clock. Every timer due on the way fires at its own time, in order, and what it wakes runs as far as
-        it gets before the clock goes on.
+        it gets before the clock goes on. During an outage only the clock moves.
 
         Raises:
-            StillRunning: something goes on running although the clock stands.
+            StillRunning: something keeps running although the clock is stopped.
+            ForgottenAwait: a step was called and never awaited.
+            UnknownTask, UnknownStep: the worker met a task or a step that it does not know.
         """
         target = self.clock.ms + to_ms(duration)
+        if not self._has_worker:
+            self.clock.move_to(target)
+            return
         for _ in range(MOST_MOMENTS):
             due = await self._settle()
             self.clock.move_to(target if due is None else min(due, target))
@@ -166,8 +194,13 @@ class Harness:
         Raises:
             ExecutionFailed, Cancelled: so it ended.
             StillRunning: it has not ended, and there is no timer left to wait for, or none `within` this time.
+            UnknownTask: the harness was not given this handler.
+            ForgottenAwait: a step was called and never awaited.
         """
-        await self.scheduler.start(execution_id, definition_of(handler).name, data)
+        task = definition_of(handler).name
+        if not self._known_handlers().can_run(task, 0):
+            raise UnknownTask(task)
+        await self.scheduler.start(execution_id, task, data)
         await self.finish(execution_id, within=within)
         return await self.scheduler.wait_for(handler, execution_id)
 
@@ -188,14 +221,35 @@ class Harness:
         """Return when all has been done that can be done at this moment of the clock."""
         await self._settle()
 
+    @asynccontextmanager
+    async def outage(self) -> AsyncIterator[None]:
+        """A time in which there is no worker. What can be done is done before it begins; what becomes due during it,
+        or is started, is done when it has ended.
+
+        Example:
+            >>> async with h.outage():
+            ...     await h.advance("2h")
+        """
+        if not self._has_worker:
+            raise InvalidInput("an outage within an outage: there is no worker to stop")
+        await self._settle()
+        await self._finish_worker()
+        try:
+            yield
+        finally:
+            await self._start_worker()
+        await self._settle()
+
     async def _settle(self) -> int | None:
-        """Answers when the next timer is due."""
+        """Returns when the next timer is due."""
+        if not self._has_worker:
+            raise InvalidInput("nothing runs during an outage: leave the block first")
         loop = asyncio.get_running_loop()
         began = loop.time()
         while True:
             await self._replaced()
-            self._look_for_mistakes()
             work, due = await self._look()
+            self._look_for_mistakes()
             if not work and not self._replacing:
                 if due is None or due > self.clock.ms:
                     return due
@@ -204,13 +258,14 @@ class Harness:
             waited = loop.time() - began
             if waited > self._patience:
                 raise StillRunning(f"after {self._patience:g} s the worker still holds: {', '.join(work)}")
-            if waited > 0.1 and self._buried:
-                await self._reclaim(self._buried)
+            if waited > 0.1 and self._killed:
+                await self._reclaim(self._killed)
             await asyncio.sleep(min(0.0005 + waited / 10, 0.01))
 
     def _look_for_mistakes(self) -> None:
         if self._rehearsal is not None and self._rehearsal.mistakes:
             raise self._rehearsal.mistakes.pop()
+        self._mistakes.raise_first()
 
     async def _fire(self) -> None:
         """What is due at this moment of the clock."""
@@ -224,15 +279,26 @@ class Harness:
         """What is queued or held by the worker, and when the next timer is due: as they stand at one moment."""
         work: list[str] = []
         due: list[int] = []
+        unserved: set[tuple[str, int]] = set()
         for partition in self._store.partitions:
-            streams = [f"{partition.prefix}{stream}:{queue}" for queue in self._queues for stream in _STREAMS]
-            entries = [("XRANGE", stream, "-", "+") for stream in streams]
-            timers = [("ZRANGE", f"{partition.prefix}{key}", 0, 0, "WITHSCORES") for key in ("timers", "expiring")]
-            commands = [("MULTI",), *entries, *timers, ("EXEC",)]
-            *_, answers = await self._store.connections.exchange(partition.prefix, commands)
+            keys = [key for queue in self._queues for key in streams(partition.prefix, queue).values()]
+            entries = [("XRANGE", key, "-", "+") for key in keys]
+            timers = [("ZRANGE", key.of(partition.prefix), 0, 0, "WITHSCORES") for key in (Key.TIMERS, Key.EXPIRING)]
+            waiting = ("HVALS", Key.UNSERVED_KINDS.of(partition.prefix))
+            commands = [("MULTI",), *entries, *timers, waiting, ("EXEC",)]
+            *_, (*answers, kinds) = await self._store.connections.exchange(partition.prefix, commands)
             work += [_words(fields) for stream in answers[: len(entries)] for _, fields in stream]
             due += [int(float(first[1])) for first in answers[len(entries) :] if first]
+            for task, queue, version in map(_unserved, kinds):
+                if self._serves(task, queue, version):
+                    work.append(task)  # the worker has only just started, and will take it
+                else:
+                    unserved.add((task, version))
+        self._mistakes.unserved(unserved)
         return work, min(due, default=None)
+
+    def _serves(self, task: str, queue: str, version: int) -> bool:
+        return queue in self._queues and self._worker._handlers.can_run(task, version)
 
     @property
     def _queues(self) -> Sequence[str]:
@@ -248,10 +314,12 @@ class Harness:
         harness ends). Only a plain `def` step runs to its end in its thread; its result is lost. May be called
         from within a step.
         """
+        if not self._has_worker:
+            raise InvalidInput("there is no worker to kill during an outage")
         dead = self._worker
         dead.kill()
         self.crashes += 1
-        self._buried.append(dead)
+        self._killed.append(dead)
         task = asyncio.get_running_loop().create_task(self._replace(dead), context=outside())
         self._replacing.add(task)
         task.add_done_callback(self._replacement_done)
@@ -263,7 +331,7 @@ class Harness:
             self._failures.append(error)
 
     def _crash_when_recorded(self, number: int, command: str, done: bool) -> None:
-        if done and command in _RECORDING:
+        if done and command in SCRIPTS and SCRIPTS[command].manifest.records:
             self.crash()
 
     async def _replace(self, dead: WiredWorker) -> None:
@@ -282,10 +350,7 @@ class Harness:
 
     async def _reclaim_in(self, partition: Partition, dead: WiredWorker) -> None:
         await partition.transitions.leave(dead.id)
-        more = True
-        while more:
-            deliveries = dead.settings.max_deliveries
-            more, _ = await partition.transitions.reclaim(dead.id, _RECLAIMED_AT_ONCE, deliveries)
+        await reclaim(partition, dead.id, dead.settings, CRASHED)
 
     async def _replaced(self) -> None:
         while self._replacing:
@@ -298,16 +363,25 @@ class Harness:
     async def _start_worker(self) -> None:
         wire = Wire(Process("worker"), self._watch)
         handlers = self._handlers
+        observers = [self._mistakes, *([] if self._rehearsal is None else [self._rehearsal])]
         self._worker = WiredWorker(
-            wire, self._url, handlers=handlers, clock=self.clock, rehearsal=self._rehearsal, **self._settings
+            wire,
+            self._url,
+            handlers=handlers,
+            clock=self.clock,
+            observers=observers,
+            fakes=self._fakes,
+            **self._settings,
         )
+        self._has_worker = True
         await self._worker.start()
 
     async def _finish_worker(self) -> None:
+        self._has_worker = False
         await self._worker.finish()
 
-    async def _bury(self) -> None:
-        for worker in self._buried:
+    async def _unwind_killed(self) -> None:
+        for worker in self._killed:
             await worker.finish()
 
 
@@ -316,16 +390,10 @@ def _shared(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in ("queues", "concurrency", "grace", "lease")}
 
 
+def _unserved(kind: bytes) -> tuple[str, str, int]:
+    return msgspec.json.decode(kind, type=tuple[str, str, int])
+
+
 def _words(fields: Sequence[bytes]) -> str:
     """An entry of a stream: of whom, and which step."""
     return " ".join(field.decode() for field in fields[1::2])
-
-
-@asynccontextmanager
-async def _temporary_server() -> AsyncIterator[TemporaryServer]:
-    server = await anyio.to_thread.run_sync(TemporaryServer().__enter__)
-    try:
-        yield server
-    finally:
-        with anyio.CancelScope(shield=True), contextlib.suppress(FileNotFoundError):
-            await anyio.to_thread.run_sync(server.__exit__)

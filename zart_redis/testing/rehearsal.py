@@ -1,11 +1,12 @@
-"""Rehearsing: bodies are thrown away after each step, and every replay must ask for the same as the pass before it."""
+"""Rehearsal: each step ends the pass that ran it, and every replay must call the same steps as the pass before it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
+from zart_redis.engine.observer import BodyPass, Observer, StepAttempt
 from zart_redis.errors import ReplayMismatch, ZartError
+from zart_redis.model import ExecutionInfo
 from zart_redis.registry import Call
 
 RULE = (
@@ -21,35 +22,47 @@ class NotReplayable(ReplayMismatch):
         return f"{self.recorded}; in a replay {self.requested}. {RULE}"
 
 
-class Rehearsal:
-    """See `engine.ports.Rehearsal`."""
+class Rehearsal(Observer):
+    """Has each body replayed after every step and once more after it has returned, and compares the passes."""
 
     def __init__(self) -> None:
         self.mistakes: list[NotReplayable] = []
         self._calls: dict[tuple[str, str], tuple[str, bytes, str]] = {}
         self._outputs: dict[str, bytes] = {}
 
-    def asks(self, body: str, call: Call[Any, Any]) -> None:
+    def pass_begun(self, body: BodyPass) -> None:
+        if _name(body.info) in self._outputs:
+            body.replay_all()
+
+    def step_called(self, body: BodyPass, call: Call[Any, Any]) -> None:
+        name = _name(body.info)
         now = call.definition.name, _encoded(call), _description(call)
-        first = self._calls.setdefault((body, call.name), now)
+        first = self._calls.setdefault((name, call.name), now)
         if now[:2] != first[:2]:
-            raise self._mistake(call.name, f"the body of {body} called {first[2]}", f"it called {now[2]}")
+            raise self._mistake(call.name, f"the body of {name} called {first[2]}", f"it called {now[2]}")
 
-    def skipped(self, body: str, records: Collection[str], asked: Collection[str]) -> Exception | None:
-        missing = sorted(set(records) - set(asked))
-        if not missing:
-            return None
-        others = ", ".join(sorted(map(repr, set(asked) - set(records)))) or "nothing more"
-        recorded = f"the body of {body} recorded {', '.join(map(repr, missing))}"
-        return self._mistake(missing[0], recorded, f"it asked for {others} instead")
+    def step_recorded(self, attempt: StepAttempt) -> None:
+        if attempt.origin is not None:
+            attempt.origin.replay()
 
-    def returns(self, body: str, output: bytes) -> bool:
-        first = self._outputs.setdefault(body, output)
-        if first is output:
-            return True
-        if first != output:
-            raise self._mistake("", f"the body of {body} returned one value", "it returned another")
-        return False
+    def captured(self, body: BodyPass, name: str) -> None:
+        body.replay()
+
+    def body_blocked(self, body: BodyPass) -> None:
+        missing = sorted(set(body.recorded_names) - set(body.called_names))
+        if missing:
+            others = ", ".join(sorted(map(repr, set(body.called_names) - set(body.recorded_names)))) or "nothing more"
+            recorded = f"the body of {_name(body.info)} recorded {', '.join(map(repr, missing))}"
+            raise self._mistake(missing[0], recorded, f"it asked for {others} instead")
+
+    def body_returned(self, body: BodyPass, output: bytes) -> None:
+        self.body_blocked(body)
+        name = _name(body.info)
+        if name not in self._outputs:
+            self._outputs[name] = output
+            body.replay()
+        elif self._outputs[name] != output:
+            raise self._mistake("", f"the body of {name} returned one value", "it returned another")
 
     def _mistake(self, name: str, before: str, after: str) -> NotReplayable:
         mistake = NotReplayable(name, before, after)
@@ -57,12 +70,17 @@ class Rehearsal:
         return mistake
 
 
+def _name(info: ExecutionInfo) -> str:
+    """Names one attempt of one run of a body."""
+    return f"{info.idempotency_key}, attempt {info.current_attempt}"
+
+
 def _encoded(call: Call[Any, Any]) -> bytes:
-    """What of the arguments can be compared."""
+    """The arguments in a form that can be compared."""
     try:
         return call.definition.parameters.encode(call.args, call.kwargs, "the arguments")
     except ZartError:
-        return b""  # a step that runs in place may be given anything, such as a client of some service
+        return b""  # a step in place accepts values that cannot be encoded, such as a client of some service
 
 
 def _description(call: Call[Any, Any]) -> str:

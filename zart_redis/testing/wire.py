@@ -1,32 +1,36 @@
-"""What a process says to Redis, seen command by command, so that it can die at any of them.
+"""Intercepts the commands that a simulated process sends to Redis, so that it can be killed at any of them.
 
-Not counted: the greeting of a new connection, subscriptions, and the heartbeats, which come by the time and not by the
-work. All else passes the wire twice: before it is sent, and when Redis has carried it out and the reply is unread.
+Each command passes twice: before it is sent, and after Redis has executed it but before the reply is read. Not counted
+are the handshake of a new connection, subscriptions, and heartbeats, which depend on time and not on work.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 from redis.exceptions import NoScriptError
 
 from zart_redis.client.connection import PATIENCE_SECONDS
 from zart_redis.client.scheduler import DurableScheduler
-from zart_redis.engine.ports import Rehearsal
-from zart_redis.store.connections import Connections, Reader
+from zart_redis.engine.context import WorkerContext
+from zart_redis.engine.observer import BodyPass, Observer, PassEnd, PassInterrupted
+from zart_redis.registry import StepDefinition
+from zart_redis.store.connections import Connections
 from zart_redis.store.lua import BY_SHA
+from zart_redis.store.sockets import Reader
 from zart_redis.store.store import Store
 from zart_redis.testing.process import Process
 from zart_redis.worker.worker import Worker
 
 Watch = Callable[[int, str, bool], None]
-"""Told the number of a command of this process, its name (of a script: its own), and whether it was carried out."""
+"""Called with the number of a command of this process, the command or script, and whether Redis has executed it."""
 
 
 class Wire:
-    """All the connections of one process."""
+    """All connections of one process."""
 
     def __init__(self, process: Process, watch: Watch | None = None) -> None:
         self.process = process
@@ -41,14 +45,14 @@ class Wire:
         return connections
 
     async def before(self, command: Sequence[Any] = ()) -> int:
-        """Answers the number of the command, if the process lives on."""
+        """Returns the number of the command, unless the process is dead."""
         self._sent += 1
         number = self._sent
         await self._meet(number, command, done=False)
         return number
 
     async def after(self, number: int, command: Sequence[Any] = ()) -> None:
-        """Returns if the process lives on."""
+        """Returns unless the process is dead."""
         await self._meet(number, command, done=True)
 
     async def _meet(self, number: int, command: Sequence[Any], done: bool) -> None:
@@ -58,19 +62,19 @@ class Wire:
             await self.process.forever()
 
     def cut(self) -> None:
-        """The process has been killed: its sockets close, as the kernel would close them."""
+        """Close the sockets of a killed process, as the kernel would."""
         for connections in self._connections:
             connections.abort()
 
     async def end(self) -> None:
-        """Unwind what is left of the process, and close what is left of its connections."""
+        """Unwind what is left of the process, and close its connections."""
         await self.process.end()
         for connections in self._connections:
             await connections.close()
 
 
 class WiredConnections(Connections):
-    """Connections that end with their process."""
+    """Connections that close with their process."""
 
     wire: Wire
 
@@ -104,7 +108,7 @@ class WiredConnections(Connections):
 
 
 class _Reader:
-    """The blocking reader of a claim loop."""
+    """The blocking reader of `Claims`."""
 
     def __init__(self, reader: Reader, wire: Wire) -> None:
         self._reader = reader
@@ -125,7 +129,7 @@ class _Reader:
 
 
 class _ThreadClient:
-    """The client of a lease thread: it stands still while its process does, and ends the thread of a dead one."""
+    """The client of a heartbeat thread: it blocks while its process is frozen, and ends the thread when it is dead."""
 
     def __init__(self, client: Any, process: Process) -> None:
         self._client = client
@@ -160,32 +164,61 @@ class WiredStore(Store):
         return await self._wire.open(url, allow_eviction=self.settings.allow_eviction)
 
 
-class WiredWorker(Worker):
-    """A worker in a process of its own."""
+class _Passes(Observer):
+    """The passes that run."""
 
-    def __init__(self, wire: Wire, *arguments: Any, rehearsal: Rehearsal | None = None, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    def __init__(self) -> None:
+        self.running: set[Any] = set()
+
+    def pass_begun(self, body: BodyPass) -> None:
+        self.running.add(body)
+
+    def pass_ended(self, body: BodyPass, end: PassEnd) -> None:
+        self.running.discard(body)
+
+    def halt(self) -> None:
+        """Let no body move any more: what moves it is not a task that can be frozen."""
+        for body in self.running:
+            body.state.end = PassInterrupted.ABORTED
+
+
+class WiredWorker(Worker):
+    """A worker in a simulated process."""
+
+    def __init__(
+        self,
+        wire: Wire,
+        *arguments: Any,
+        observers: Sequence[Observer] = (),
+        fakes: Mapping[str, StepDefinition] | None = None,
+        **options: Any,
+    ) -> None:
+        self._passes = _Passes()
+        self._fakes = fakes or {}
+        super().__init__(*arguments, observers=[*observers, self._passes], **options)
         self.wire = wire
-        self._rehearsal = rehearsal
         self._run_task: asyncio.Task[None] | None = None
 
     def _store(self) -> Store:
         return WiredStore(self.wire, self.settings, patience=None, clock=self._clock)
 
+    def _context(self) -> WorkerContext:
+        return dataclasses.replace(super()._context(), fakes=self._fakes)
+
     async def start(self) -> None:
-        """Returns when it takes work, or has been killed."""
+        """Returns when it takes work, or is killed."""
         process = self.wire.process
         self._run_task = process.run(self.run())
         self._killed = asyncio.Event()
-        told = [asyncio.ensure_future(event.wait()) for event in (self.ready, self._killed)]
-        await asyncio.wait([*told, self._run_task], return_when=asyncio.FIRST_COMPLETED)
-        for wait in told:
+        waits = [asyncio.ensure_future(event.wait()) for event in (self.ready, self._killed)]
+        await asyncio.wait([*waits, self._run_task], return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
             wait.cancel()
         if self._run_task.done():
             await self._run_task
 
     async def finish(self) -> None:
-        """Stop in order, or bury a dead one."""
+        """Stop it, or unwind it if it was killed."""
         if self._run_task is not None and not self.wire.process.dead:
             self.stop()
             await asyncio.wait([self._run_task])
@@ -194,14 +227,15 @@ class WiredWorker(Worker):
         await self.wire.end()
 
     def kill(self) -> None:
-        """It stops where it stands, and its sockets close."""
+        """Kill it, and close its sockets."""
         self.wire.process.kill()
+        self._passes.halt()
         self.wire.cut()
         self._killed.set()
 
 
 class WiredScheduler(DurableScheduler):
-    """A client in a process of its own."""
+    """A client in a simulated process."""
 
     def __init__(self, wire: Wire, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

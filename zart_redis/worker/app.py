@@ -1,4 +1,4 @@
-"""Loading an app: the module or package that declares what a worker process runs."""
+"""Loads an app: the module or package that declares what a worker process runs."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ OURS = str(Path(registry.__file__).parent)
 
 
 def load(app: str | None = None) -> ModuleType:
-    """Import an app, found from the current folder first, so that what it declares is known to this process.
+    """Import an app, searching the current folder first, so that what it declares is registered in this process.
 
-    Of a package all modules are imported, except `__main__`. Without a name it is the package `workers`.
+    All modules of a package are imported, except `__main__`. The default is the package `workers`.
 
     Raises:
         ConfigurationError: there is no such module, one fails to import, or nothing is declared in it.
@@ -29,8 +29,10 @@ def load(app: str | None = None) -> ModuleType:
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.insert(0, folder)
-    if app is None and not Path(name).is_dir():  # one of this name elsewhere on the path is not meant
-        raise ConfigurationError(f"there is no package {name!r} in {folder}: name that of your handlers with --app")
+    if app is None and not Path(name).is_dir():  # do not import a package of this name from elsewhere on the path
+        raise ConfigurationError(
+            f"there is no package {name!r} in {folder}: pass the package of your handlers with --app"
+        )
     try:
         module = _import_all(name)
     except ModuleNotFoundError as error:
@@ -42,7 +44,7 @@ def load(app: str | None = None) -> ModuleType:
     if not registry.handlers.by_name and not registry.steps.by_name:
         raise ConfigurationError(f"{name!r} declares no handler: decorate one with @zart_durable")
     if clashes := registry.handlers.clashes() + registry.steps.clashes():
-        raise ConfigurationError(f"one name stands for several handlers or steps: {'; '.join(clashes)}")
+        raise ConfigurationError(f"several handlers or steps share a name: {'; '.join(clashes)}")
     return module
 
 
@@ -55,8 +57,7 @@ def _import_all(name: str) -> ModuleType:
 
 
 def _unloadable(name: str, error: BaseException) -> ConfigurationError:
-    """With the place in the user's code, for the error itself is often found only there; what this package refuses is
-    found where it was called."""
+    """Names the line of the user's code; for an error that this package raises, the line that called it."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
     frames = [frame for frame in frames if not frame.filename.startswith(OURS)] or frames
     place = f"{error.filename}:{error.lineno}" if isinstance(error, SyntaxError) else ""

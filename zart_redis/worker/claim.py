@@ -1,39 +1,83 @@
-"""The claim loop of one partition: takes work while there are free slots, and blocks in Redis while there is none."""
+"""Claims the work of one partition while there are free slots, and blocks in Redis while there is no work."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from redis import exceptions
 
+from zart_redis.backoff import Backoff
+from zart_redis.engine.observer import Observer
+from zart_redis.layout import CLAIM_LANES, GROUP, Lane, streams
 from zart_redis.logs import get_logger
 from zart_redis.model import Unreadable
-from zart_redis.store.connections import Backoff, Connections, Reader
-from zart_redis.store.keys import GROUP, streams
+from zart_redis.store.connections import Connections
+from zart_redis.store.sockets import Reader
 from zart_redis.store.store import Partition
-from zart_redis.worker.execute import Executor, set_aside
+from zart_redis.worker.execute import Executor
+from zart_redis.worker.service import Service
+from zart_redis.worker.unreadable import set_aside
 
 log = get_logger()
 
-MOST_AT_ONCE = 64
+CLAIM_BATCH = 64
 """Claims in one script."""
-LONGEST_BLOCK_SECONDS = 5.0
-"""How long a read may block; afterwards the worker looks once whether the queue and its group still exist."""
+PENDING_BATCH = 1000
+MAX_BLOCK_SECONDS = 5.0
+"""How long a read may block. Afterwards the worker checks once that the queue and its group still exist."""
 
 
 def block_seconds(lease_seconds: float) -> float:
-    """How long a read blocks. Redis goes on delivering to the read of a worker that was frozen or cut off, so it must
-    end before that worker's lease does: what was delivered to it is then found when its work is reclaimed."""
-    return min(LONGEST_BLOCK_SECONDS, lease_seconds / 2)
+    """How long a read blocks. Redis delivers to the blocked read of a worker even if that worker is frozen or cut off,
+    so the read must end before the lease: what it was delivered is then found when the worker's work is reclaimed."""
+    return min(MAX_BLOCK_SECONDS, lease_seconds / 2)
 
 
-class ClaimLoop:
-    """Never waits by asking: a script claims what is there, and only if there was nothing a read blocks for more.
+async def pending_unknown(
+    partition: Partition,
+    worker: str,
+    queues: Sequence[str],
+    executor: Executor,
+    lanes: Collection[Lane] = CLAIM_LANES,
+) -> list[tuple[str, str]]:
+    """Queues and entries that are pending for this worker although it does not run them."""
+    found = []
+    for queue in queues:
+        pending = await partition.queries.pending(queue, worker, PENDING_BATCH, lanes)
+        found += [(queue, entry) for entry in pending if (partition.prefix, entry) not in executor.active]
+    return found
 
-    The read delivers entries to this worker, and the next script claims them together with what else has come.
-    Where a reply may have been lost, entries can be pending for this worker that it knows nothing of; then it
-    claims those first.
+
+class Gate:
+    """Whether work may be claimed that is no suspect. A quarantine closes it."""
+
+    def __init__(self) -> None:
+        self._open = asyncio.Event()
+        self._open.set()
+        self.claiming = 0
+        """Claims that are under way."""
+
+    @property
+    def is_open(self) -> bool:
+        return self._open.is_set()
+
+    async def wait(self) -> None:
+        """Returns when it is open."""
+        await self._open.wait()
+
+    def open(self) -> None:
+        self._open.set()
+
+    def close(self) -> None:
+        self._open.clear()
+
+
+class Claims(Service):
+    """Never polls: a script claims what is queued, and if nothing was, a read blocks until there is more.
+
+    The read delivers entries to this worker, and the next script claims them together with whatever else has been
+    queued. After a lost reply, entries may be pending for this worker that it does not know of. It claims these first.
     """
 
     def __init__(
@@ -44,14 +88,18 @@ class ClaimLoop:
         queues: Sequence[str],
         executor: Executor,
         lease_seconds: float,
+        observer: Observer,
+        gate: Gate,
     ) -> None:
+        self._gate = gate
         self._partition = partition
         self._connections = connections
         self._worker = worker
         self._queues = list(queues)
         self._executor = executor
         self._block = block_seconds(lease_seconds)
-        self._seen_trouble = self._trouble()
+        self._observer = observer
+        self._seen_gaps = self._gaps()
 
     async def run(self) -> None:
         backoff = Backoff()
@@ -64,8 +112,8 @@ class ClaimLoop:
                         delivered = await self._read(reader)
                         backoff.reset()
             except Exception as error:
-                log.warning("cannot read the queues; trying again", error=str(error))
-                self._seen_trouble = -1
+                log.warning("claiming failed; trying again", error=str(error))
+                self._seen_gaps = -1
                 if isinstance(error, exceptions.RedisError):
                     await self._connections.relocate(error)
                 await backoff.wait()
@@ -74,60 +122,53 @@ class ClaimLoop:
         return self._connections.blocking(self._partition.prefix, block=self._block)
 
     async def _claim_all(self, delivered: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        """Claim and begin until nothing more is there."""
+        """Claim and begin work until the queues are empty."""
         slots = self._executor.slots
         while True:
-            if self._trouble() != self._seen_trouble:
-                self._seen_trouble = self._trouble()
-                delivered = await self._forgotten()
-            taken = await slots.take(MOST_AT_ONCE)
-            begun = 0
+            if self._gaps() != self._seen_gaps:
+                self._seen_gaps = self._gaps()
+                delivered = await pending_unknown(self._partition, self._worker, self._queues, self._executor)
+            taken = await slots.take(CLAIM_BATCH)
+            if not self._gate.is_open:
+                slots.give(taken)
+                await self._gate.wait()
+                continue
+            started = 0
+            self._gate.claiming += 1
             now, delivered = delivered[:taken], delivered[taken:]
             try:
-                claims = await self._partition.transitions.claim(self._worker, taken - len(now), self._in_turn(), now)
-                for claim in claims:
-                    if not isinstance(claim, Unreadable):
-                        self._executor.begin(self._partition, claim)
-                        begun += 1
+                claims = await self._partition.transitions.claim(
+                    self._worker, taken - len(now), self._rotated_queues(), now, handlers=self._executor.handlers.ranges
+                )
+                started = self._executor.begin_all(self._partition, claims)
             finally:
-                slots.give(taken - begun)
+                self._gate.claiming -= 1
+                slots.give(taken - started)
             for claim in claims:
                 if isinstance(claim, Unreadable):
-                    await set_aside(self._partition, claim)
+                    await set_aside(self._partition, claim, self._observer)
             if len(claims) < taken and not delivered:
-                return []  # the queues are empty, or what is there is held: a read that blocks sees what comes
+                return []  # empty, or paused: the blocking read sees what is queued next
 
-    def _in_turn(self) -> list[str]:
-        """The queues, each time beginning with another: none starves the others."""
+    def _rotated_queues(self) -> list[str]:
+        """The queues, beginning with another one each time, so that none starves the others."""
         self._queues.append(self._queues.pop(0))
         return self._queues
 
-    def _trouble(self) -> int:
-        """Changes whenever something may be pending for this worker that it does not run."""
-        return self._partition.commits.interruptions + self._executor.troubled
-
-    async def _forgotten(self) -> list[tuple[str, str]]:
-        """Entries that are pending for this worker although it does not run them."""
-        found = []
-        for queue in self._queues:
-            try:
-                pending = await self._partition.queries.pending(queue, self._worker, 1000)
-            except exceptions.ResponseError:
-                continue  # no such stream or group yet
-            found += [
-                (queue, entry) for entry in pending if (self._partition.prefix, entry) not in self._executor.active
-            ]
-        return found
+    def _gaps(self) -> int:
+        """Changes whenever entries may be pending for this worker that it does not run."""
+        return self._partition.commits.interruptions + self._executor.unreleased_claims
 
     async def _read(self, reader: Reader) -> list[tuple[str, str]]:
-        """Block until entries come, as many as there are free slots."""
+        """Block until entries arrive, at most as many as there are free slots."""
         slots = self._executor.slots
-        free = await slots.take(MOST_AT_ONCE)
+        free = await slots.take(CLAIM_BATCH)
         slots.give(free)
-        prefix = self._partition.prefix
-        keys = {key: (queue, mark) for queue in self._queues for mark, key in streams(prefix, queue).items()}
+        await self._gate.wait()
+        all_keys = {queue: streams(self._partition.prefix, queue) for queue in self._queues}
+        keys = {all_keys[queue][lane]: (queue, lane) for queue in self._queues for lane in CLAIM_LANES}
         try:
-            answer = await reader.read(
+            reply = await reader.read(
                 "XREADGROUP", "GROUP", GROUP, self._worker, "COUNT", free, "BLOCK", round(self._block * 1000),
                 "STREAMS", *keys, *(">" for _ in keys),
             )  # fmt: skip
@@ -135,9 +176,9 @@ class ClaimLoop:
             if "NOGROUP" not in str(error) and "UNBLOCKED" not in str(error):
                 raise
             await asyncio.sleep(0)
-            return []  # the next claim makes the group anew
+            return []  # the next claim creates the group again
         delivered = []
-        for key, entries in answer or ():
-            queue, mark = keys[key.decode()]
-            delivered += [(queue, mark + entry.decode()) for entry, _ in entries]
+        for key, entries in reply or ():
+            queue, lane = keys[key.decode()]
+            delivered += [(queue, lane + entry.decode()) for entry, _ in entries]
         return delivered

@@ -4,53 +4,66 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from zart_redis.engine.context import WorkerContext
+from zart_redis.engine.holds import delay_of
 from zart_redis.engine.lifecycle import BodyRun
-from zart_redis.engine.ports import Surroundings
+from zart_redis.engine.observer import Claim, Observer, Release, ReleaseReason
+from zart_redis.engine.passes import PauseRuleFor
 from zart_redis.engine.scheduled import StepRun
 from zart_redis.errors import SerializationError
-from zart_redis.logs import get_logger
-from zart_redis.model import BodyClaim, Fenced, StepClaim, Unreadable
-from zart_redis.registry import HandlerDefinition
-from zart_redis.store.commits import Clock
+from zart_redis.layout import Signal, is_newer_record
+from zart_redis.model import BodyClaim, Clock, Fenced, StepClaim, Unreadable, Unserved
 from zart_redis.store.store import Partition
-from zart_redis.worker.ports import BodyPort, StepPort
-
-log = get_logger()
+from zart_redis.worker.adapters import BodyAdapter, StepAdapter
+from zart_redis.worker.kept import KeptBodies
+from zart_redis.worker.known import KnownHandlers
+from zart_redis.worker.service import Service, Subscribe
+from zart_redis.worker.unreadable import set_aside
 
 UNKNOWN_TASK_DELAYS_MS = (500, 15_000)
-"""Shortest and longest time for which a task that is not known here is put off, uncounted: a quarter of its age."""
-TROUBLE_DELAY_MS = 2_000
-"""How long work is put off that met an error of ours or of the store's."""
+"""Bounds of the delay before an execution that has not begun, and whose task is unknown here, can be claimed again: a
+quarter of its age."""
+HAND_BACK_SECONDS = 0.5
+"""How long a worker that stops tries to return its work, at the end of its grace."""
+ERROR_DELAY_MS = 2_000
+"""Delay before work can be claimed again that met an unexpected error."""
 
 Slot = tuple[str, str]
-"""A partition's prefix and an entry: what a claim is known by."""
+"""A partition's prefix and an entry: identifies a claim."""
 
 
 @dataclass(slots=True, eq=False)
 class Active:
     """A claim that is being run."""
 
-    name: str
-    """For operators: an execution's id, and the name of a scheduled step behind it."""
+    claim: Claim
     task: asyncio.Task[None]
     body: BodyRun | None = None
-    dropped: bool = False
-    """Given up although the claim may still be ours."""
+    given_up: bool = False
+    """The run was revoked, or its claim lost. If that was wrong, the entry is still pending for this worker."""
+    progress: asyncio.Event | None = None
+    """Set when a suspect has recorded something."""
+
+    @property
+    def name(self) -> str:
+        """For operators: an execution's id, and the name of a scheduled step behind it."""
+        claim = self.claim
+        return claim.execution_id if isinstance(claim, BodyClaim) else f"{claim.execution_id} {claim.name}"
 
 
 class Slots:
-    """The places of a worker: as many bodies and steps run at a time."""
+    """Limits how many bodies and steps run at a time."""
 
     def __init__(self, number: int) -> None:
         self._free = number
         self._freed = asyncio.Event()
 
     async def take(self, most: int) -> int:
-        """Take up to `most` places, at least one."""
+        """Wait for a free slot, and take up to `most`."""
         while self._free <= 0:
             self._freed.clear()
             await self._freed.wait()
@@ -63,148 +76,211 @@ class Slots:
         self._freed.set()
 
 
-@dataclass(slots=True)
-class Executor:
-    """Owns every run. A claim occupies a slot from `begin` until its last transition is answered."""
+@dataclass(eq=False)
+class Executor(Service):
+    """Owns every run. A claim occupies a slot from `begin` until the reply to its last transition."""
 
-    handlers: Callable[[], Mapping[str, HandlerDefinition]]
-    at: Surroundings
-    slots: Slots
-    retention_ms: int
+    partitions: Sequence[Partition]
+    handlers: KnownHandlers
+    context: WorkerContext
+    observer: Observer
     clock: Clock
-    active: dict[Slot, Active] = field(default_factory=dict)
-    troubled: int = 0
-    """How often a claim was not handed back: it may still pend for this worker, and must then be claimed again."""
+    pause_rule: PauseRuleFor
+    slots: Slots
+    kept: KeptBodies
+    retention_ms: int
+    grace_seconds: float
 
-    def begin(self, partition: Partition, claim: BodyClaim | StepClaim) -> None:
-        if isinstance(claim, BodyClaim):
-            name, run = claim.execution_id, self._run_body(partition, claim)
-        else:
-            name, run = f"{claim.execution_id} {claim.name}", self._run_step(partition, claim)
-        # A Redis that has lost the claim of this entry may hand it out again while the old one still runs here.
-        self.drop(partition.prefix, claim.entry)
+    def __post_init__(self) -> None:
+        self.active: dict[Slot, Active] = {}
+        self.unreleased_claims = 0
+        """Counts claims that were not released: their entries may still be pending for this worker."""
+        self.unreleased_listeners: list[Callable[[], None]] = []
+        """Called when a claim was not released."""
+
+    async def listen(self, subscribe: Subscribe) -> None:
+        for partition in self.partitions:
+            await subscribe(partition.worker_channel(self.context.worker), self._message_handler(partition))
+
+    async def stop(self) -> None:
+        """Let bodies finish the steps that run, and return what has not ended within the grace to its queue."""
+        for active in self.active.values():
+            if active.body:
+                active.body.drain()
+        tasks = [active.task for active in self.active.values()]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=self.grace_seconds)
+            for task in late:
+                task.cancel()
+            if late:
+                _, late = await asyncio.wait(late, timeout=HAND_BACK_SECONDS)
+            if late:  # Redis cannot be reached: others take the work when the lease has expired
+                for partition in self.partitions:
+                    partition.commits.lose_patience()
+                _, late = await asyncio.wait(late, timeout=HAND_BACK_SECONDS)
+            if late:
+                for partition in self.partitions:
+                    partition.commits.abort()
+                await asyncio.wait(late)
+        self.kept.clear()
+
+    def _message_handler(self, partition: Partition) -> Callable[[bytes | None], None]:
+        """Handles what scripts publish to the worker that holds an entry. A missed message does no harm: the worker's
+        next transition tells it the same."""
+
+        def handle(message: bytes | None) -> None:
+            word, _, entry = (message or b"").decode(errors="replace").partition(" ")
+            if word == Signal.WAKE:
+                self._wake(partition.prefix, entry)
+            elif word == Signal.REVOKE:
+                self.revoke(partition.prefix, entry)
+
+        return handle
+
+    def begin_all(self, partition: Partition, claims: Iterable[Claim | Unserved | Unreadable]) -> int:
+        """Run what was claimed. Returns how many slots that takes."""
+        started = 0
+        for claim in claims:
+            if isinstance(claim, Unserved):
+                self.observer.left_unserved(claim)
+            elif not isinstance(claim, Unreadable):
+                self.begin(partition, claim)
+                started += 1
+        return started
+
+    def begin(self, partition: Partition, claim: Claim) -> Active:
+        self.observer.claimed(claim)
+        # A Redis that has lost the claim of this entry may deliver it again while the earlier run still exists.
+        self.revoke(partition.prefix, claim.entry)
+        run = self._run_body(partition, claim) if isinstance(claim, BodyClaim) else self._run_step(partition, claim)
         slot = (partition.prefix, claim.entry)
         task = asyncio.get_running_loop().create_task(run)
-        active = self.active[slot] = Active(name, task)
+        active = self.active[slot] = Active(claim, task)
+        if claim.blame.suspect:
+            active.progress = asyncio.Event()
         task.add_done_callback(functools.partial(self._ended, slot, active))
+        return active
 
     def _ended(self, slot: Slot, active: Active, task: asyncio.Task[None]) -> None:
         if self.active.get(slot) is active:
             del self.active[slot]
-        self.troubled += active.dropped
+        if active.given_up:
+            self._count_unreleased()
         self.slots.give(1)
         if not task.cancelled() and (error := task.exception()):
-            self.troubled += 1
-            log.error("work could not be handed back; it will be claimed again", entry=slot[1], error=repr(error))
+            self._count_unreleased()
+            self.observer.release_failed(active.claim, error)
 
-    def poke(self, prefix: str, entry: str) -> None:
+    def _count_unreleased(self) -> None:
+        self.unreleased_claims += 1
+        for listener in self.unreleased_listeners:
+            listener()
+
+    def _wake(self, prefix: str, entry: str) -> None:
         """Something that a held body waits for has been recorded."""
         active = self.active.get((prefix, entry))
         if active and active.body and active.body.execution:
-            active.body.execution.poke()
+            active.body.execution.wake()
 
-    def drop(self, prefix: str, entry: str) -> None:
-        """It is said that the work has moved on, and that what still runs of it is in vain. If the claim is ours after
-        all, it is made anew."""
+    def revoke(self, prefix: str, entry: str) -> None:
+        """Stop a run whose claim was reportedly revoked. If the report was false, the entry is claimed again."""
         active = self.active.get((prefix, entry))
         if active is None:
             return
-        active.dropped = True
+        active.given_up = True
         if active.body and active.body.execution:
-            active.body.execution.lose()
+            active.body.execution.revoke()
         else:
             active.task.cancel()
 
-    def drop_all(self) -> None:
-        """The lease was lost, and with it every claim but those that were made since, which are claimed anew."""
-        for prefix, entry in list(self.active):
-            self.drop(prefix, entry)
-
-    def drain(self) -> None:
-        """Let bodies end where they are: the step that runs is recorded, then they are handed back."""
-        for active in self.active.values():
-            if active.body:
-                active.body.drain()
-
-    async def stop(self, grace_seconds: float) -> None:
-        """Drain, wait, and hand back at once what has not ended by then."""
-        self.drain()
-        tasks = [active.task for active in self.active.values()]
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=grace_seconds)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late)
-
     async def _run_body(self, partition: Partition, claim: BodyClaim) -> None:
-        port = BodyPort(partition, claim, self.retention_ms, self.clock)
-        handler = self.handlers().get(claim.task)
-        if handler is None:
-            await _or_hand_back(partition, claim, functools.partial(self._put_off_unknown, port, claim), port.release)
-            return
-        body = BodyRun(claim, handler, port, self.at)
+        code, keeps = self.context.code, bool(self.kept)
         active = self.active[partition.prefix, claim.entry]
-        active.body = body
-        await _or_hand_back(partition, claim, body.run, port.release)
-        active.dropped |= body.lost
+        port = BodyAdapter(partition, claim, self.retention_ms, self.clock, active.progress, code=code, keeps=keeps)
+        kept = self.kept.take(partition.prefix, claim)
+        if kept is not None:
+            active.body = kept
+            await self._run(partition, claim, lambda: kept.resume(claim, port), port.release)
+        else:
+            await self._run(partition, claim, lambda: self._begin_body(partition, claim, port, active), port.release)
+        if active.body is not None:
+            active.given_up |= active.body.lost
+            if active.body.is_parked:
+                self.kept.put(partition.prefix, claim, active.body)
 
-    async def _put_off_unknown(self, port: BodyPort, claim: BodyClaim) -> None:
+    async def _begin_body(self, partition: Partition, claim: BodyClaim, port: BodyAdapter, active: Active) -> None:
+        if claim.kept_at:
+            try:
+                claim = await partition.transitions.load(claim)
+            except Fenced:
+                self.observer.fenced(claim)
+                active.given_up = True
+                return
+        handler = self.handlers.find(claim.task, claim.version)
+        if handler is None:
+            await self._hold_unknown(claim, port)
+            return
+        if newer := [name for name, record in claim.records.items() if is_newer_record(record)]:
+            release = Release(ReleaseReason.NEWER_RECORD, delay_of(claim), f"a newer version has recorded {newer[0]!r}")
+            await self._release(claim, lambda delay_ms: port.hold(delay_ms or 0, release.detail), release)
+            return
+        active.body = BodyRun(
+            claim,
+            handler,
+            port,
+            self.context,
+            observer=self.observer,
+            clock=self.clock,
+            pause_rule=self.pause_rule,
+        )
+        await active.body.run()
+
+    async def _hold_unknown(self, claim: BodyClaim, port: BodyAdapter) -> None:
+        """Leave a body to a worker that knows its task."""
         shortest, longest = UNKNOWN_TASK_DELAYS_MS
-        delay = min(max((claim.now - claim.created) // 4, shortest), longest)
-        log.warning("put off: this worker knows no such task", execution_id=claim.execution_id, task=claim.task)
-        await _ignoring_fence(port.release, delay)
+        waited = min(max((claim.now - claim.created) // 4, shortest), longest)
+        delay_ms, detail = delay_of(claim) if claim.has_begun else waited, f"no worker here knows task {claim.task!r}"
+        release = Release(ReleaseReason.UNKNOWN_TASK, delay_ms, detail)
+        await self._release(claim, lambda _: port.hold_unknown(delay_ms, detail), release)
 
     async def _run_step(self, partition: Partition, claim: StepClaim) -> None:
-        port = StepPort(partition, claim)
-        step = StepRun(claim, self._input_loader(claim), port, self.at)
-        hand_back = functools.partial(port.postpone, claim.failed_attempts)
+        port = StepAdapter(partition, claim, self.context.code)
+        step = StepRun(claim, self._input_loader(claim), port, self.context, self.observer)
         active = self.active[partition.prefix, claim.entry]
-        await _or_hand_back(partition, claim, step.run, hand_back)
-        active.dropped |= step.lost
+        await self._run(partition, claim, step.run, functools.partial(port.postpone, claim.failed_attempts))
+        active.given_up |= step.lost
 
     def _input_loader(self, claim: StepClaim) -> Callable[[], Any]:
-        handler = self.handlers().get(claim.task)
+        handler = self.handlers.find(claim.task, claim.version)
         if handler is None:
             return lambda: None
         return functools.partial(handler.input.decode, claim.input, f"the input of task {claim.task!r}")
 
-
-async def _or_hand_back(
-    partition: Partition,
-    claim: BodyClaim | StepClaim,
-    run: Callable[[], Any],
-    hand_back: Callable[[int | None], Any],
-) -> None:
-    """Whatever stops a run that is not its own end, the work is queued again: at once if it was cut off. What is stored
-    of it may be damaged so that the store cannot go on with it; then it is set aside."""
-    try:
+    async def _run(
+        self,
+        partition: Partition,
+        claim: Claim,
+        run: Callable[[], Awaitable[None]],
+        release: Callable[[int | None], Awaitable[None]],
+    ) -> None:
+        """Return the work to its queue if the run is cancelled or meets an unexpected error. If the store cannot read
+        the work, it is set aside."""
         try:
-            await run()
-        except asyncio.CancelledError:
-            await asyncio.shield(_ignoring_fence(hand_back, None))
-        except SerializationError:
-            raise
-        except Exception:
-            log.exception("work is put off: it met an unexpected error", execution_id=claim.execution_id)
-            await _ignoring_fence(hand_back, TROUBLE_DELAY_MS)
-    except SerializationError as error:
-        await set_aside(partition, Unreadable(claim.execution_id, str(error), claim.queue, claim.entry))
+            try:
+                await run()
+            except asyncio.CancelledError:
+                await asyncio.shield(self._release(claim, release, Release(ReleaseReason.STOPPING)))
+            except SerializationError:
+                raise
+            except Exception as error:
+                await self._release(claim, release, Release(ReleaseReason.ERROR, ERROR_DELAY_MS, error=error))
+        except SerializationError as error:
+            unreadable = Unreadable(claim.execution_id, str(error), claim.queue, claim.entry)
+            await set_aside(partition, unreadable, self.observer)
 
-
-async def set_aside(partition: Partition, work: Unreadable) -> None:
-    """Take what cannot be read out of the way, and say so."""
-    if work.entry:
-        await partition.transitions.set_aside(work)
-    log.error(
-        "set aside: what is stored cannot be read; `zart doctor` names it",
-        execution_id=work.execution_id or None,
-        reason=work.reason,
-    )
-
-
-async def _ignoring_fence(hand_back: Callable[[int | None], Any], delay_ms: int | None) -> None:
-    try:
-        await hand_back(delay_ms)
-    except Fenced:
-        pass
+    async def _release(self, claim: Claim, release: Callable[[int | None], Awaitable[None]], why: Release) -> None:
+        self.observer.released(claim, why)
+        try:
+            await release(why.delay_ms)
+        except Fenced:
+            self.observer.fenced(claim)

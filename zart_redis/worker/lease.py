@@ -1,109 +1,131 @@
-"""The lease: a thread tells Redis that this worker lives, over connections of its own, so that no step that blocks
-the event loop can starve it. It learns in turn which workers do not live any more."""
+"""The lease of a worker: kept by heartbeats, given up at the end, and what follows when it is lost."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Any
+import asyncio
+import os
+import socket
+from collections.abc import Callable
 
-import redis
+import anyio
+import anyio.to_thread
+import msgspec
 from redis import exceptions
 
+from zart_redis.errors import ConfigurationError, RedisUnavailable, ZartError
 from zart_redis.logs import get_logger
-from zart_redis.store.connections import Connections
-from zart_redis.store.lua import SCRIPTS
-from zart_redis.store.transitions import Heartbeat, heartbeat_command, read_heartbeat
+from zart_redis.model import WorkerInfo
+from zart_redis.settings import Settings
+from zart_redis.store.store import Partition, Store
+from zart_redis.worker.execute import Executor
+from zart_redis.worker.heartbeat import HeartbeatThread
+from zart_redis.worker.recovery import LEFT, Recovery, reclaim
+from zart_redis.worker.service import Service, Subscribe
+from zart_redis.worker.watchdog import Watchdog, in_loop
 
 log = get_logger()
 
-BEATS_PER_LEASE = 4
+MAX_RUNNING_NAMES = 20
+"""Running items named in a heartbeat."""
+LEAVING_SECONDS = 1.0
+"""How long a stopping worker tries to give up its lease; otherwise the lease expires."""
 
 
-class Lease:
-    """Join with `start`, which returns when the first heartbeat of every partition is answered.
-
-    Args:
-        on_dead: told a partition and a worker whose lease has ended; called in this thread, as the next one.
-        on_lost: this worker was given up for dead (it was stopped, or cut off) and has joined anew.
-        on_beat: called at each beat, to see whether the event loop still answers.
-        about: json about this worker, for operators.
-    """
+class Lease(Service):
+    """Reports other workers whose lease has expired to the recovery of their partition."""
 
     def __init__(
         self,
-        connections: Connections,
-        prefixes: Sequence[str],
+        store: Store,
+        settings: Settings,
         worker: str,
-        lease_ms: int,
-        *,
-        on_dead: Callable[[str, str], None],
-        on_lost: Callable[[], None],
+        executor: Executor,
+        recovery: dict[str, Recovery],
         on_beat: Callable[[], None],
-        about: Callable[[], bytes],
     ) -> None:
-        self._connections = connections
-        self._prefixes = prefixes
+        self._store = store
+        self._settings = settings
         self._worker = worker
-        self._lease_ms = lease_ms
-        self._on_dead = on_dead
-        self._on_lost = on_lost
-        self._on_beat = on_beat
-        self._about = about
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"zart-lease-{worker}", daemon=True)
-        self._clients: dict[str, redis.Redis] = {}
+        self._executor = executor
+        self._lost = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        watchdog = Watchdog(loop, settings.lease / 1000)
 
-    def start(self) -> None:
+        def beat() -> None:
+            on_beat()
+            watchdog.look()
+
+        self._heartbeats = HeartbeatThread(
+            store.connections,
+            list(recovery),
+            worker,
+            settings.lease,
+            on_dead=lambda prefix, dead: in_loop(loop, recovery[prefix].report_dead, dead),
+            on_lost=lambda: in_loop(loop, self._on_lost),
+            on_beat=beat,
+            about=self._about,
+        )
+
+    async def listen(self, subscribe: Subscribe) -> None:
         """Raises redis-py's errors if Redis cannot be reached."""
-        for prefix in self._prefixes:
-            self._beat(prefix, joining=True)
-        self._thread.start()
+        await anyio.to_thread.run_sync(self._heartbeats.start)
 
-    def stop(self) -> None:
-        """Blocks until the thread has ended: no heartbeat is sent after this."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
+    async def run(self) -> None:
+        """A Redis that has lost its data has lost the number of partitions too: open the namespace again.
 
-    def _run(self) -> None:
-        pause = 0.0
-        with suppress(SystemExit):  # how a harness that has killed this worker ends its threads
-            while not self._stopping.wait(pause):
-                self._on_beat()
-                began = time.monotonic()
-                pause = min((self._look(prefix) for prefix in self._prefixes), default=1.0)
-                pause = max(0.0, pause - (time.monotonic() - began))
-        for client in self._clients.values():
-            client.close()
+        Raises:
+            ConfigurationError: it was upgraded meanwhile, or has another number of partitions. This stops the worker.
+        """
+        while True:
+            await self._lost.wait()
+            self._lost.clear()
+            try:
+                await self._store.reopen()
+            except ConfigurationError:
+                raise
+            except (ZartError, exceptions.RedisError) as error:
+                log.error("namespace cannot be opened again", error=str(error))
 
-    def _look(self, prefix: str) -> float:
-        """One heartbeat in one partition. Answers after how many seconds the next one is wanted."""
-        interval = self._lease_ms / 1000 / BEATS_PER_LEASE
+    async def stop(self) -> None:
+        leaving = anyio.CancelScope(deadline=anyio.current_time() + LEAVING_SECONDS)
         try:
-            heart = self._beat(prefix, joining=False)
-            if not heart.alive:
-                heart = self._beat(prefix, joining=True)
-                self._on_lost()
-        except Exception as error:  # this thread must not end while the worker lives
-            log.warning("the heartbeat did not reach Redis; trying again", error=str(error))
-            if client := self._clients.pop(prefix, None):
-                client.close()
-            return interval / 4
-        for dead in heart.dead:
-            self._on_dead(prefix, dead)
-        return interval if heart.next_end is None else min(interval, heart.next_end / 1000 + 0.001)
+            with leaving:
+                await anyio.to_thread.run_sync(self._heartbeats.stop, abandon_on_cancel=True)
+                await asyncio.gather(*(self._leave(partition) for partition in self._store.partitions))
+        except RedisUnavailable as error:
+            log.warning("the lease could not be given up; it expires", worker=self._worker, error=str(error))
+        if leaving.cancelled_caught:
+            for partition in self._store.partitions:
+                partition.commits.abort()
 
-    def _beat(self, prefix: str, *, joining: bool) -> Heartbeat:
-        client = self._clients.get(prefix)
-        if client is None:
-            client = self._clients[prefix] = self._connections.sync_client(prefix)
-        command = heartbeat_command(prefix, self._worker, self._lease_ms, joining, self._about())
-        send: Callable[..., Any] = client.execute_command
-        try:
-            return read_heartbeat(send(*command))
-        except exceptions.NoScriptError:
-            client.script_load(SCRIPTS["heartbeat"].source)
-            return read_heartbeat(send(*command))
+    async def _leave(self, partition: Partition) -> None:
+        """Entries that were delivered to this worker and never begun return to their queues."""
+        await partition.transitions.leave(self._worker)
+        await reclaim(partition, self._worker, self._settings, LEFT)
+
+    def _on_lost(self) -> None:
+        """What runs continues. What other workers have taken over is revoked by the script that gave it to them; if
+        that message gets lost, its next transition is refused."""
+        log.warning(
+            "the lease had ended, or Redis has lost its data; other workers may have taken over what runs here",
+            lease_seconds=self._settings.lease / 1000,
+            running=len(self._executor.active),
+        )
+        self._executor.unreleased_claims += 1  # entries may pend for this worker that it does not run
+        self._lost.set()
+
+    def _about(self) -> bytes:
+        """Called in the heartbeat thread."""
+        settings, running = self._settings, list(self._executor.active.values())
+        names = tuple(active.name for active in running[:MAX_RUNNING_NAMES])
+        info = WorkerInfo(
+            self._worker,
+            socket.gethostname(),
+            os.getpid(),
+            settings.queues,
+            settings.concurrency,
+            settings.lease,
+            names,
+            len(running),
+        )
+        return msgspec.json.encode(info)

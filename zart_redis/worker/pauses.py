@@ -1,4 +1,4 @@
-"""The pause rules as this worker knows them: read at the start, and again whenever it is told that they changed."""
+"""The pause rules as this worker knows them: read at the start, and again when they change."""
 
 from __future__ import annotations
 
@@ -7,20 +7,17 @@ from collections.abc import Sequence
 
 from redis import exceptions
 
+from zart_redis.backoff import Backoff
 from zart_redis.model import ExecutionInfo, PauseRule
-from zart_redis.store.connections import Backoff
 from zart_redis.store.store import Partition
+from zart_redis.worker.service import Service, Subscribe
 
 
-class PauseRules:
+class PauseRules(Service):
     def __init__(self, partitions: Sequence[Partition]) -> None:
         self._partitions = partitions
         self._rules: dict[str, PauseRule] = {}
-        self._told = asyncio.Event()
-
-    def tell(self, message: bytes | None) -> None:
-        """The rules have changed, or may have."""
-        self._told.set()
+        self._changed = asyncio.Event()
 
     def rule_for(self, info: ExecutionInfo, step: str) -> str | None:
         """The rule that holds the body of an execution before this step."""
@@ -29,21 +26,26 @@ class PauseRules:
                 return rule.rule_id
         return None
 
-    async def read(self) -> None:
+    async def listen(self, subscribe: Subscribe) -> None:
         """Raises redis-py's errors if Redis cannot be reached."""
-        found: dict[str, PauseRule] = {}
         for partition in self._partitions:
-            found |= {rule.rule_id: rule for rule in await partition.queries.pause_rules()}
-        self._rules = found
+            await subscribe(partition.pause_rules_channel, lambda _: self._changed.set())
+        await self._read()
 
     async def run(self) -> None:
         backoff = Backoff()
         while True:
-            await self._told.wait()
-            self._told.clear()
+            await self._changed.wait()
+            self._changed.clear()
             try:
-                await self.read()
+                await self._read()
                 backoff.reset()
             except exceptions.RedisError:
-                self._told.set()
+                self._changed.set()
                 await backoff.wait()
+
+    async def _read(self) -> None:
+        found: dict[str, PauseRule] = {}
+        for partition in self._partitions:
+            found |= {rule.rule_id: rule for rule in await partition.queries.pause_rules()}
+        self._rules = found

@@ -1,7 +1,7 @@
-"""Recovery: what dead workers held is queued again.
+"""Queues the work of dead workers again.
 
-The lease thread of every worker names those whose lease has ended. Now and then one looks for strays too: consumers
-of which no lease is known, as after a failover that lost it.
+The heartbeats report workers whose lease has expired. From time to time a worker also looks for consumers without a
+lease, as a failover that lost the leases leaves them.
 """
 
 from __future__ import annotations
@@ -11,53 +11,73 @@ import random
 
 from redis import exceptions
 
+from zart_redis.engine.observer import Observer
+from zart_redis.layout import Cause
 from zart_redis.logs import get_logger
+from zart_redis.settings import Settings
+from zart_redis.store.replies import Death
 from zart_redis.store.store import Partition
+from zart_redis.worker.service import Service
 
 log = get_logger()
 
-MOST_AT_ONCE = 100
-"""Entries requeued by one script."""
-STRAYS_EVERY_SECONDS = 60.0
+RECLAIM_BATCH = 100
+"""Entries queued again by one script."""
+SCAN_SECONDS = 60.0
+"""Mean time between two scans for consumers without a lease."""
+PATIENCE_LEASES = 10
+"""A lapse of the lease counts as a death unless the worker is back within so many leases."""
+LAPSED = Death(Cause.LAPSE, "its heartbeats ended")
+LEFT = Death(Cause.LEAVING, "it has left")
 
 
-class RecoveryLoop:
+async def reclaim(partition: Partition, dead: str, settings: Settings, death: Death = LAPSED) -> int:
+    """Queue again all that a worker holds in a partition, and hold its death against it. Returns the number of
+    entries."""
+    total, more, patience_ms = 0, True, PATIENCE_LEASES * settings.lease
+    while more:
+        more, moved = await partition.transitions.reclaim(
+            dead, RECLAIM_BATCH, death, settings.max_deliveries, patience_ms, resumed=total > 0
+        )
+        total += moved
+    return total
+
+
+class Recovery(Service):
     """Of one partition."""
 
-    def __init__(self, partition: Partition, worker: str, max_deliveries: int) -> None:
+    def __init__(self, partition: Partition, worker: str, settings: Settings, observer: Observer) -> None:
         self._partition = partition
         self._worker = worker
-        self._max_deliveries = max_deliveries
+        self._settings = settings
+        self._observer = observer
         self._dead: asyncio.Queue[str] = asyncio.Queue()
 
-    def bury(self, worker: str) -> None:
-        """A worker's lease has ended."""
+    def report_dead(self, worker: str) -> None:
+        """The lease of a worker has expired."""
         self._dead.put_nowait(worker)
 
     async def run(self) -> None:
-        for stray in await self._strays():
-            await self.reclaim(stray)
+        await self._reclaim(await self._without_lease())
         while True:
             try:
-                async with asyncio.timeout(STRAYS_EVERY_SECONDS * random.uniform(0.5, 1.5)):
+                async with asyncio.timeout(SCAN_SECONDS * random.uniform(0.5, 1.5)):
                     dead = [await self._dead.get()]
             except TimeoutError:
-                dead = await self._strays()
-            for worker in dead:
-                await self.reclaim(worker)
+                dead = await self._without_lease()
+            await self._reclaim(dead)
 
-    async def reclaim(self, dead: str) -> None:
-        """Queue again all that `dead` holds, in bounded scripts."""
-        total, more = 0, True
-        while more:
-            more, moved = await self._partition.transitions.reclaim(dead, MOST_AT_ONCE, self._max_deliveries)
-            total += moved
-        if total and dead != self._worker:
-            log.warning("recovered the work of a dead worker", worker=dead, requeued=total)
+    async def _reclaim(self, dead: list[str]) -> None:
+        for worker in dead:
+            entries = await reclaim(self._partition, worker, self._settings)
+            if entries and worker != self._worker:
+                self._observer.reclaimed(worker, entries)
 
-    async def _strays(self) -> list[str]:
+    async def _without_lease(self) -> list[str]:
         try:
-            return [stray for stray in await self._partition.queries.strays() if stray != self._worker]
+            return [
+                worker for worker in await self._partition.queries.consumers_without_lease() if worker != self._worker
+            ]
         except exceptions.RedisError as error:
-            log.warning("cannot look for the work of workers that are not known", error=str(error))
+            log.warning("cannot scan for consumers without a lease", error=str(error))
             return []

@@ -1,4 +1,4 @@
-"""Notices that code of the user's blocks the event loop, and says where. The lease is kept meanwhile."""
+"""Warns when user code blocks the event loop, with the stack of that code. The heartbeats are not affected."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = get_logger()
 
 
 def in_loop(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *arguments: object) -> None:
-    """Let `loop` make a call, from another thread. One that is closed has no more use for it."""
+    """Have `loop` make a call, from another thread. Does nothing if the loop is closed."""
     try:
         loop.call_soon_threadsafe(call, *arguments)
     except RuntimeError:
@@ -24,7 +24,7 @@ def in_loop(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *argum
 
 
 class Watchdog:
-    """`look` is called now and then from another thread; the loop must have answered the last time by then."""
+    """Call `look` regularly from another thread: the loop must have responded to the previous call within `seconds`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         self._loop = loop
@@ -37,16 +37,16 @@ class Watchdog:
         now = time.monotonic()
         if self._asked is None:
             self._asked, self._warned = now, False
-            in_loop(self._loop, self._answer)
+            in_loop(self._loop, self._respond)
         elif now - self._asked > self._seconds and not self._warned:
             self._warned = True
             frame = sys._current_frames().get(self._thread)
             stack = "".join(traceback.format_stack(frame)[-5:]) if frame else ""
             log.warning(
-                "the event loop is blocked: nothing else runs in this worker. Make blocking code a plain def step",
+                "the event loop is blocked, and nothing else runs in this worker; make blocking code a plain def step",
                 seconds=round(now - self._asked, 1),
                 stack=stack,
             )
 
-    def _answer(self) -> None:
+    def _respond(self) -> None:
         self._asked = None

@@ -1,5 +1,6 @@
 """Steps in every form, and what each free function gives for them."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, assert_type
@@ -83,6 +84,25 @@ async def body() -> None:
     assert_type(await zart.step_or(blocking("x"), 0), int)
 
 
+async def closures() -> None:
+    async def fetch() -> Charge:
+        return Charge("c-1")
+
+    def count() -> int:
+        return 1
+
+    assert_type(zart.run("fetch", fetch), zart.StepCall[Charge, zart.RemoteError])
+    assert_type(await zart.run("fetch", fetch, retry="fixed(1, 1s)", timeout="1m"), Charge)
+    assert_type(await zart.run("count", count, type=int), int)
+    assert_type(await zart.run("later", lambda: fetch()), Charge)
+    assert_type(await zart.run("length", lambda: len("x")), int)
+    declared = zart.run("count", count, raises=(Declined,))
+    assert_type(declared, zart.StepCall[int, Declined | zart.RemoteError])
+    assert_type(zart.run("fetch", fetch, raises=(Declined,)), zart.StepCall[Charge, Declined | zart.RemoteError])
+    assert_type(await zart.step(declared), Ok[int] | BusinessErr[Declined | zart.RemoteError] | ZartErr)
+    assert_type(zart.schedule(zart.run("fetch", fetch)), zart.StepHandle[Charge])
+
+
 async def outcomes() -> str:
     match await zart.step(charge("a")):
         case Ok(value):
@@ -137,5 +157,24 @@ async def the_rest() -> None:
     info = zart.context()
     assert_type(info, zart.ExecutionInfo)
     assert_type(info.current_attempt, int)
+    assert_type(info.run, int)
     assert_type(info.is_retry(), bool)
     assert_type(info.idempotency_key, str)
+
+
+async def as_coroutines() -> None:
+    assert_type(await asyncio.create_task(look(1)), list[str])
+    assert_type(await asyncio.ensure_future(look(1).named("a")), list[str])
+    assert_type(await asyncio.wait_for(blocking("x"), 5), int)
+    assert_type(await asyncio.gather(look(1), blocking("x")), tuple[list[str], int])
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(blocking("y"))
+    assert_type(task.result(), int)
+    for done in asyncio.as_completed([blocking("x"), blocking("y")]):
+        assert_type(await done, int)
+    assert_type(await asyncio.create_task(zart.require(blocking("z"))), int)
+
+
+async def loop(cursor: int) -> int:
+    await zart.sleep("nap", "1h")
+    await zart.continue_as_new(cursor + 1)

@@ -43,13 +43,20 @@ async def body() -> None:
     await zart.wait([charge("a", 1)])  # E: mypy pyright
     await zart.wait(zart.schedule(charge("a", 1)))  # E: mypy pyright
     results: list[Ok[str] | zart.Err] = await zart.wait([zart.schedule(charge("a", 1))])  # E: mypy pyright
+    charge("a", 1) + 1  # E: mypy pyright
+    print(charge("a", 1) > 1)  # E: mypy pyright
+    charge("a", 1).cents  # E: mypy pyright
+    charge("a", 1)["cents"]  # E: mypy pyright
     await zart.sleep("nap")  # E: mypy pyright
     await zart.sleep_until("nap", "tomorrow")  # E: mypy pyright
     event: str = await zart.wait_for_event("shipped", type=int)  # E: pyright
     captured: str = await zart.capture("value", lambda: 5)  # E: mypy pyright
     await zart.capture("value", 5)  # E: mypy pyright
+    closed: str = await zart.run("value", lambda: 5)  # E: mypy pyright
+    zart.run("value", 5)  # E: mypy pyright
+    zart.run("value", charge)  # E: mypy pyright
     zart.context().no_such_field  # E: mypy pyright
-    print(text, required, default, results, event, captured)
+    print(text, required, default, results, event, captured, closed)
 
 
 async def outcome() -> None:

@@ -1,4 +1,4 @@
-"""The demo's frame: a Redis and a pool of its own, in a temporary folder; then its two acts."""
+"""`zart demo`: starts a Redis and a pool in a temporary folder, then runs both parts of the demo."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from zart_redis import logs
+from zart_redis import log_config
 from zart_redis.cli.demo.census import show_census
 from zart_redis.cli.demo.order import show_order
 from zart_redis.cli.demo.stage import Stage
@@ -23,24 +23,25 @@ from zart_redis.worker.pool import Pool
 
 PROCESSES = 2
 CONCURRENCY = 2
-"""Steps at a time in a process: they parse, so more would only wait for each other."""
+"""Steps at once per process: they are CPU-bound, so more would only wait for each other."""
 
 
 def demo() -> None:
-    """See it work: a census with a worker killed half way, and an order with a failing payment. Under a minute."""
+    """Run a census with a worker killed half way, and an order with a failing payment. Takes under a minute."""
     try:
         load("workers.census")
         load("workers.orders")
     except ConfigurationError as error:
-        end(f"the demo runs the workers of the project's own folder, and is to be started there: {error}")
-    logs.configure("error")
+        why = f"the demo runs the workers of this project; start it in the project's folder: {error}"
+        end(why, Code.UNAVAILABLE, error.code)
+    log_config.configure("error")
     run(_play(Console(highlight=False)))
 
 
 async def _play(console: Console) -> Code:
     console.print(
         "[bold]Durable execution[/]: each step of a program is recorded in Redis before the\n"
-        "next one begins. Kill any process that runs it, and another one goes on where\n"
+        "next one begins. Kill any process that runs it, and another one resumes where\n"
         "it stopped. Here it is, on real work.\n"
     )
     async with _stage(console) as stage:
@@ -51,7 +52,7 @@ async def _play(console: Console) -> Code:
 
 
 async def _ready(pool: Pool, running: asyncio.Task[bool], console: Console) -> None:
-    """Returns when every process of the pool takes work; raises what stops the pool from starting."""
+    """Return when every process of the pool takes work; raise if the pool cannot start."""
     with console.status("starting Redis and two worker processes"):
         while len(pool.workers) < PROCESSES and not running.done():
             await asyncio.wait([running], timeout=0.05)
@@ -61,7 +62,7 @@ async def _ready(pool: Pool, running: asyncio.Task[bool], console: Console) -> N
 
 @asynccontextmanager
 async def _stage(console: Console) -> AsyncIterator[Stage]:
-    """A Redis, a pool and clients, all gone at the end; what `.zart` of the current folder holds is not touched."""
+    """A temporary Redis, pool and client; the `.zart` folder of the project is not touched."""
     with tempfile.TemporaryDirectory(prefix="zart-demo-", ignore_cleanup_errors=True) as folder:
         async with embedded_server(Path(folder)) as server:
             common = {"redis_url": server.url, "namespace": "demo", "log_level": "error"}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
-from rich.markup import escape
 from rich.table import Column, Table
 
 from zart_redis.cli.demo.stage import Stage, recorded_steps
-from zart_redis.cli.output import to_json
+from zart_redis.cli.output import shown
 from zart_redis.client.connection import EventClient
+from zart_redis.client.views import to_json
 from zart_redis.durations import format_ms
 from zart_redis.model import ExecutionRecord
 
@@ -60,5 +60,5 @@ async def _timeline(stage: Stage, record: ExecutionRecord, delivery: str, delive
         row(step.finished_at, f"step {name}", f"{tries} attempt{'s' if failed else ''}{failed}; worker {by}")
     row(steps["settle"].finished_at, "sleep settle", "over; it held no process")
     row(delivered_at, "event shipped", f"{delivery} by an EventClient")
-    row(record.finished_at, record.status, escape(to_json(record.output)))
+    row(record.finished_at, record.status, shown(to_json(record.output)))
     return table

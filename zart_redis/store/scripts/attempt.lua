@@ -1,28 +1,34 @@
---@include base insist fence log
--- attempt: keeps what the attempts of a step in place share: how many have failed, its deadline, the next try.
+-- attempt: keeps what the attempts of a step in place share: how many have failed, the deadline, the next try.
 --
--- ARGV    id, fence, scope, last, name, failed attempts, timeout ms ('' none; sets the deadline the first time),
---         delay ms, note on the attempt that has failed, for the log ('' none has)
--- answer  {record, now}   the pending record 'a<attempts>,<deadline>,<next try>', or the final one that stands there
---         'fenced'
-local id, fence, scope, last, name, attempts, timeout, delay, note = unpack(ARGV, 2)
-if not holds(id, fence, scope, last) then
+-- takes: id, fence, scope, ack, name, failed_attempts, timeout, delay, note
+--   timeout: ms; sets the deadline the first time; '' for none
+--   note: on the attempt that failed, for the log; '' if none has
+-- returns: {record, now}; the pending record, or the final one that is there | 'fenced'
+-- emits: nothing
+-- repeat: same — a record of the same number of attempts is returned as it is
+-- confirm: yes — the body builds upon the record
+-- memory: allow
+local id, fence, scope, ack, name, failed_attempts, timeout, delay, note = unpack(ARGV, 2)
+if not owns_claim(id, fence, scope, ack) then
   return 'fenced'
 end
-local key = P .. 'r:' .. id .. ':' .. scope
+local key = KEY.records(id, scope)
 local existing = redis.call('HGET', key, name)
-if existing and (string.sub(existing, 1, 1) ~= 'a' or string.match(existing, '^a(%d+),') == attempts) then
+if existing and kind_of(existing) == RECORD.cancelled then
+  existing = false
+end
+if existing and (kind_of(existing) ~= RECORD.attempts or string.match(existing, '^.(%d+),') == failed_attempts) then
   return { existing, now() }
 end
 local deadline = existing and string.match(existing, ',(%d*),') or ''
 if deadline == '' and timeout ~= '' then
-  deadline = string.format('%d', now() + tonumber(timeout))
+  deadline = in_ms(timeout)
 end
 local due = now() + tonumber(delay)
 if deadline ~= '' then
   due = math.min(due, tonumber(deadline))
 end
-local record = string.format('a%s,%s,%d', attempts, deadline, due)
+local record = string.format('%s%s,%s,%d', RECORD.attempts, failed_attempts, deadline, due)
 redis.call('HSET', key, name, record)
 log_attempt(id, scope, note)
 return { record, now() }

@@ -1,19 +1,23 @@
---@include base insist stream timers fence execution child
--- cancel: live -> cancelled. Nothing begins after it, and what still runs can change nothing.
+-- cancel: live -> cancelled. Nothing starts after it, and what still runs can change nothing.
 --
--- ARGV    id, retention ms, nonce
--- answer  'cancelled' | 'missing' | {'finished', status}
--- emits   a message to those who wait for the execution, and to the worker that holds it
+-- takes: id, retention, nonce
+-- returns: 'cancelled' | 'missing' | {'finished', status} | {'needs', features}
+-- emits: the final status to those who wait for the execution; a revoke to the worker that holds it
+-- repeat: nonce — the nonce that ended it returns 'cancelled' again
+-- confirm: yes — the caller relies on it
+-- memory: allow
 local id, retention, nonce = unpack(ARGV, 2)
 local x = read_execution(id)
 if x.status == '' then
   return 'missing'
 elseif not is_live(x.status) then
-  local same = redis.call('HGET', P .. 'x:' .. id, 'ended_by') == nonce
+  local same = redis.call('HGET', KEY.execution(id), FIELD.end_nonce) == nonce
   return same and 'cancelled' or { 'finished', x.status }
+elseif is_beyond_us(x.needs) then
+  return { 'needs', x.needs }
 end
-redis.call('HSET', P .. 'x:' .. id, 'ended_by', nonce)
-signal_owner(x.fence, 'drop', x.entry)
-drop_children(id, x)
-complete(id, x, 'cancelled', retention)
+redis.call('HSET', KEY.execution(id), FIELD.end_nonce, nonce)
+notify_worker(x.fence, SIGNAL.revoke, x.entry)
+drop_steps(id, x)
+complete(id, x, STATUS.cancelled, retention)
 return 'cancelled'

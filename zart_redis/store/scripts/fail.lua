@@ -1,15 +1,17 @@
---@include base insist stream timers fence execution child
--- fail: running -> failed, for good.
+-- fail: running -> failed.
 --
--- ARGV    id, fence, scope, last, error, retention ms
--- answer  'failed' | 'fenced'
--- emits   a message to those who wait for the execution
-local id, fence, scope, last, err, retention = unpack(ARGV, 2)
+-- takes: id, fence, scope, ack, err, retention
+-- returns: 'failed' | 'fenced'
+-- emits: the final status to those who wait for the execution
+-- repeat: fenced — a finished execution has another fence
+-- confirm: yes — it is the end of the work
+-- memory: allow
+local id, fence, scope, ack, err, retention = unpack(ARGV, 2)
 local x = read_execution(id)
-if not is_held(id, x, fence, scope, last) then
+if not is_held_by(id, x, fence, scope, ack) then
   return 'fenced'
 end
-redis.call('HSET', P .. 'x:' .. id, 'error', err)
-drop_children(id, x)
-complete(id, x, 'failed', retention)
+redis.call('HSET', KEY.execution(id), FIELD.error, err)
+drop_steps(id, x)
+complete(id, x, STATUS.failed, retention)
 return 'failed'

@@ -1,21 +1,24 @@
---@include base insist stream timers fence execution
--- finish: the body has returned -> completed, or waiting for the scheduled steps it did not wait for.
+-- finish: the body has returned -> completed, or waiting for the scheduled steps that it did not wait for.
 --
--- ARGV    id, fence, scope, last, output, retention ms
--- answer  'completed' | 'waiting' | 'fenced'
--- emits   a message to those who wait for the execution; while it waits, a timer for its deadline
-local id, fence, scope, last, output, retention = unpack(ARGV, 2)
+-- takes: id, fence, scope, ack, output, retention
+-- returns: 'completed' | 'waiting' | 'fenced'
+-- emits: the final status to those who wait for the execution; a timer for its deadline while it waits
+-- repeat: fenced — the body has been detached
+-- confirm: yes — it is the end of the work
+-- memory: allow
+local id, fence, scope, ack, output, retention = unpack(ARGV, 2)
 local x = read_execution(id)
-if not is_held(id, x, fence, scope, last) then
+if not is_held_by(id, x, fence, scope, ack) then
   return 'fenced'
 end
-redis.call('HSET', P .. 'x:' .. id, 'output', output)
-if redis.call('HLEN', P .. 'c:' .. id .. ':' .. scope) > 0 then
-  redis.call('HSET', P .. 'x:' .. id, 'finishing', retention)
-  forget_waits(id, x)
-  put_down(id, x)
-  arm(id, x)
-  return 'waiting'
+redis.call('HSET', KEY.execution(id), FIELD.output, output)
+if redis.call('HLEN', KEY.steps(id, scope)) == 0 then
+  complete(id, x, STATUS.completed, retention)
+  return 'completed'
 end
-complete(id, x, 'completed', retention)
-return 'completed'
+redis.call('HSET', KEY.execution(id), FIELD.pending_retention, retention)
+clear_waits(id, x)
+forgive(id, x)
+park_body(id, x)
+reschedule_timer(id, x)
+return 'waiting'

@@ -1,7 +1,11 @@
---@include base insist
--- leave: a worker says that it is gone, so that what it still holds can be reclaimed at once.
+-- leave: ends a worker's lease, so that what it still holds can be reclaimed at once.
 --
--- ARGV    worker
--- answer  'left'
-redis.call('ZADD', P .. 'workers', 0, ARGV[2])
+-- takes: worker
+-- returns: 'left'
+-- emits: nothing
+-- repeat: same — the lease has ended
+-- confirm: no — a lost one only delays the recovery until the lease ends by itself
+-- memory: allow
+local worker = unpack(ARGV, 2)
+redis.call('ZADD', KEY.workers, 0, worker)
 return 'left'

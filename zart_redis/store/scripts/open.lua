@@ -1,8 +1,17 @@
--- open: fixes the number of partitions of a namespace when it is first used.
+-- open: fixes the number of partitions and the layout version of a namespace when it is first used.
 --
--- KEYS[1] the prefix of partition 0
--- ARGV    '' (so that all scripts take the clock first), partitions asked for or ''
--- answer  the number of partitions
-local key = KEYS[1] .. 'meta'
-redis.call('HSETNX', key, 'partitions', ARGV[2] == '' and '1' or ARGV[2])
-return tonumber(redis.call('HGET', key, 'partitions'))
+-- takes: partitions, upgraded
+--   partitions: the number asked for; '' for any
+--   upgraded: '1' if a namespace of the unversioned layout has been upgraded
+-- returns: {the number of partitions, the layout version or '' if the namespace has still to be upgraded}
+-- emits: nothing
+-- repeat: same — the first values stand
+-- confirm: no — they are fixed again by whoever opens the namespace next
+-- memory: allow
+local partitions, upgraded = unpack(ARGV, 2)
+local is_new = redis.call('HSETNX', KEY.meta, META.partitions, partitions == '' and '1' or partitions) == 1
+if is_new or upgraded == '1' then
+  redis.call('HSETNX', KEY.meta, META.layout, LAYOUT.version)
+end
+return { tonumber(redis.call('HGET', KEY.meta, META.partitions)) or false,
+  redis.call('HGET', KEY.meta, META.layout) or '' }

@@ -1,29 +1,24 @@
---@include base insist stream timers fence execution event glob pause
--- park: registers all that may wake the body; unless something already has, and no step runs in place, puts it down.
+-- park: registers what will end of what the body waits for, and forgets what it waits for no more. Unless something has
+-- completed, or a step still runs in place, parks the body.
 --
--- ARGV    id, fence, scope, last, hold ('1': a step still runs in place, register only), then triples (kind, name, argument):
---           'sleep', name, '<ms>' from now or '@<ms>' of the clock
---           'event', name, '<ms>' from now or ''
---           'retry', name, ''      until the next try that `attempt` recorded
---           'pause', name, rule    until the pause rule goes
---           'group', number, ''    until the group's steps have ended (see join)
--- answer  {'ready', now, then triples (kind, name, record)}   go on with these
---         {'held'} | {'parked'} | 'fenced'
--- emits   a timer
---
--- The first registration of a sleep or of an event's timeout fixes when it is due: 's<due>' and 'w<due>' in r:;
--- 'S' and 'T' say that it has passed. In w:<id>, which lasts as long as the pass, the same waits under their names.
-local id, fence, scope, last, hold = unpack(ARGV, 2, 6)
+-- takes: id, fence, scope, ack, seen, hold, count, waits...
+--   seen: the number up to which the worker knows all completions
+--   hold: '1' if a step still runs in place: then the waits are only registered; 'keep' if the worker keeps the parked body
+--   waits: `count` triples (letter of `Wait`, name, argument), then pairs (letter, name) of what to forget
+--     argument: of a sleep or an event '<ms>' from now, '@<ms>' of the clock, or ''; of a timer '@<ms>'
+-- returns: {'ready', now, number, then triples (letter of `News`, name, record) of what others have completed up to this
+--   number} | {'held', now} | {'parked', now} | 'fenced'
+-- emits: a timer
+-- repeat: fenced — a parked body has another fence; the first registration of a wait fixes when it is due
+-- confirm: yes — the body builds upon the records
+-- memory: allow
+local id, fence, scope, ack, seen, hold, count = unpack(ARGV, 2, 8)
+seen, count = tonumber(seen), tonumber(count)
 local x = read_execution(id)
-if not is_held(id, x, fence, scope, last) then
+if not is_held_by(id, x, fence, scope, ack) then
   return 'fenced'
 end
-local r_key, w_key = P .. 'r:' .. id .. ':' .. scope, P .. 'w:' .. id
-local answer = { 'ready', now() }
-
-local function ready(kind, name, record)
-  answer[#answer + 1], answer[#answer + 2], answer[#answer + 3] = kind, name, record
-end
+local r_key, w_key = KEY.records(id, scope), KEY.waits(id)
 
 local function due_at(argument)
   if argument == '' then
@@ -31,85 +26,93 @@ local function due_at(argument)
   elseif string.sub(argument, 1, 1) == '@' then
     return string.sub(argument, 2)
   end
-  return string.format('%d', now() + tonumber(argument))
+  return in_ms(argument)
 end
 
--- The record of a wait as it stands, made now if there is none.
-local function pending(name, letter, argument)
+-- Registers a wait whose record, made now if there is none, says when it is due.
+local function register(kind, name, pending, argument)
   local record = redis.call('HGET', r_key, name)
   if not record then
-    record = letter .. due_at(argument)
+    record = pending .. due_at(argument)
     redis.call('HSET', r_key, name, record)
   end
-  return record
+  if kind_of(record) == pending then
+    redis.call('ZADD', w_key, due_of(record) or '+inf', kind .. name)
+  end
 end
 
-local function overdue(record)
-  local due = tonumber(string.sub(record, 2))
-  return due and due <= now()
+-- Returns true if the next attempt is due.
+local function register_retry(name)
+  local record = redis.call('HGET', r_key, name)
+  local due = record and kind_of(record) == RECORD.attempts and string.match(record, '^.%d+,%d*,(%d+)$')
+  if not due or tonumber(due) <= now() then
+    return true
+  end
+  redis.call('ZADD', w_key, due, WAIT.retry .. name)
 end
 
--- A wait whose time has come is recorded as passed; any other is registered, or was ended by its record before.
-local function timed(kind, name, record, letter, passed)
-  if string.sub(record, 1, 1) ~= letter then
-    ready(kind, name, record)
-  elseif overdue(record) then
-    record = passed .. stamp()
-    redis.call('HSET', r_key, name, record)
-    redis.call('HDEL', w_key, name)
-    ready(kind, name, record)
+local extends_deadline = false
+
+-- Returns true if the rule has been removed.
+local function register_pause(rule_id)
+  local text = redis.call('HGET', KEY.pause_rules, rule_id)
+  if not text then
+    return true
+  end
+  redis.call('ZADD', w_key, '+inf', WAIT.pause .. rule_id)
+  add_paused(rule_id, execution_member(id))
+  extends_deadline = extends_deadline or (read_rule(rule_id, text) or {})[RULE.extend]
+end
+
+-- Returns true if the wait is over, and is not completed by a record.
+local function register_wait(kind, name, argument)
+  if kind == WAIT.sleep then
+    register(kind, name, RECORD.sleep, argument)
+  elseif kind == WAIT.event then
+    if redis.call('HEXISTS', KEY.events(id, x.run), name) == 0 then
+      register(kind, name, RECORD.wait, argument)
+    end
+  elseif kind == WAIT.timer then
+    if redis.call('HEXISTS', r_key, LAYOUT.timer_prefix .. name) == 0 then
+      redis.call('ZADD', w_key, string.sub(argument, 2), kind .. name)
+    end
+  elseif kind == WAIT.retry then
+    return register_retry(name)
   else
-    redis.call('HSET', w_key, name, record)
+    return register_pause(name)
   end
 end
 
-local extends = false
-for i = 7, #ARGV, 3 do
-  local kind, name, argument = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  if kind == 'sleep' then
-    timed(kind, name, pending(name, 's', argument), 's', 'S')
-  elseif kind == 'event' then
-    local record = pending(name, 'w', argument)
-    local event = redis.call('HGET', P .. 'e:' .. id .. ':' .. x.run, name)
-    if event and string.sub(record, 1, 1) == 'w' and in_time(event, record) then
-      ready(kind, name, 'E' .. event)
-    else
-      timed(kind, name, record, 'w', 'T')
-    end
-  elseif kind == 'retry' then
-    local record = redis.call('HGET', r_key, name)
-    local due = string.match(record, '^a%d+,%d*,(%d+)$')
-    if not due or tonumber(due) <= now() then
-      redis.call('HDEL', w_key, name)
-      ready(kind, name, record)
-    else
-      redis.call('HSET', w_key, name, 'a' .. due)
-    end
-  elseif kind == 'pause' then
-    local rule = redis.call('HGET', P .. 'rules', argument)
-    if not rule then
-      ready(kind, name, '')
-    else
-      redis.call('HSET', w_key, name, 'p' .. argument)
-      hold_member(argument, 'x' .. id)
-      extends = extends or (read_rule(argument, rule) or {}).extend
-    end
-  elseif (redis.call('HGET', P .. 'g:' .. id, '#' .. name) or '0') == '0' then
-    ready(kind, name, '')
+for i = 9 + 3 * count, #ARGV, 2 do
+  redis.call('ZREM', w_key, ARGV[i] .. ARGV[i + 1])
+  if ARGV[i] == WAIT.pause then
+    redis.call('ZREM', KEY.paused(ARGV[i + 1]), execution_member(id))
   end
 end
-
-if #answer > 2 then
-  arm(id, x)
-  redis.call('HSET', P .. 'x:' .. id, 'told', now())
-  return answer
+local is_over = false
+for i = 9, 8 + 3 * count, 3 do
+  is_over = register_wait(ARGV[i], ARGV[i + 1], ARGV[i + 2]) or is_over
+end
+local fired = fire_overdue(id, x)
+local completions = tonumber(redis.call('HGET', KEY.execution(id), FIELD.completions) or 0)
+if completions > seen or is_over or fired > 0 then
+  local news, newest = read_news(id, x, seen)
+  reschedule_timer(id, x)
+  redis.call('HSET', KEY.execution(id), FIELD.signalled_at, now())
+  return { 'ready', now(), newest, unpack(news) }
 elseif hold == '1' then
-  arm(id, x)
-  return { 'held' }
+  reschedule_timer(id, x)
+  return { 'held', now() }
 end
-put_down(id, x)
-if extends then
-  stop_clock(id, x)
+forgive(id, x)
+if hold == 'keep' then
+  detach(id, x, free_fence(x.fence), FIELD.parked_at, completions, FIELD.kept_by, owner_of(fence))
+else
+  detach(id, x, free_fence(x.fence), FIELD.parked_at, completions)
 end
-arm(id, x)
-return { 'parked' }
+set_status(id, x, STATUS.waiting)
+if extends_deadline then
+  stop_deadline(id, x)
+end
+reschedule_timer(id, x)
+return { 'parked', now() }

@@ -1,8 +1,13 @@
---@include base admit
 -- pause: adds a rule, or replaces it. Workers are told, and hold what it matches where the next step would begin.
 --
--- ARGV    rule, json of {execution, task, step (a pattern), extend, created}
--- answer  'paused'
-redis.call('HSET', P .. 'rules', ARGV[2], ARGV[3])
-redis.call('PUBLISH', P .. 'rules', ARGV[2])
+-- takes: rule_id, description
+--   description: JSON, see `RuleField`
+-- returns: 'paused'
+-- emits: a message to all workers
+-- repeat: same — the rule is there
+-- confirm: yes — the caller relies on it
+-- memory: reject
+local rule_id, description = unpack(ARGV, 2)
+redis.call('HSET', KEY.pause_rules, rule_id, description)
+redis.call('PUBLISH', CHANNEL.pause_rules, rule_id)
 return 'paused'

@@ -1,30 +1,41 @@
---@include base insist stream timers fence execution child log
 -- postpone: a scheduled step is put off: its attempt failed and another follows, or its worker hands it back.
 --
--- ARGV    id, fence, scope, queue, entry, name, failed attempts, delay ms ('' queues it at once),
---         note on the attempt that has failed, for the log ('' none has), why its worker cannot run it ('' it can)
--- answer  'postponed' | 'fenced'
--- emits   a timer, or a stream entry
-local id, fence, scope, queue, entry, name, attempts, delay, note, why = unpack(ARGV, 2)
-local c = read_child(id, scope, name)
-if not c or c.fence ~= fence or c.entry ~= entry then
+-- takes: id, fence, scope, queue, entry, name, failed_attempts, delay, note, queued, code, unrunnable
+--   delay: ms; '' queues it at once
+--   note: on the attempt that failed, for the log; '' if none has
+--   queued: ms that it waited on its worker before its clock began; they move its deadline
+--   code, unrunnable: identifies the code of the worker, and why that cannot run the step, which is then held; '' if it can
+-- returns: 'postponed' | 'fenced'
+-- emits: a timer, or a stream entry
+-- repeat: fenced — the step has been detached
+-- confirm: yes — the count of failed attempts must not get lost
+-- memory: allow
+local id, fence, scope, queue, entry, name, failed_attempts, delay, note, queued, code, unrunnable = unpack(ARGV, 2)
+local step = read_step(id, scope, name)
+if not step or step.fence ~= fence or step.entry ~= entry then
   return 'fenced'
 end
-forget_entry(queue, entry)
-c.fence, c.why = free_fence(c.fence), why
-if tonumber(attempts) > c.attempts then
-  c.attempts, c.crashes = tonumber(attempts), 0
+detach_step(queue, step, free_fence(step.fence))
+if step.deadline then
+  step.deadline = tonumber(step.deadline) + tonumber(queued)
+end
+if tonumber(failed_attempts) > (step.failed_attempts or 0) then
+  step.failed_attempts, step.blame = tonumber(failed_attempts), nil
+end
+if unrunnable ~= '' then
+  hold_step(step_member(id, scope, name), step, code, unrunnable)
+else
+  step.holds, step.held_since = nil, nil
 end
 if delay == '' then
-  c.entry = enqueue_child(queue, id, scope, name, BACK)
+  step.entry = enqueue_step(queue, id, scope, name, step.blame, LANE.returned)
 else
-  c.entry = ''
   local due = now() + tonumber(delay)
-  if c.deadline ~= '' then
-    due = math.min(due, tonumber(c.deadline))
+  if step.deadline and unrunnable == '' then -- code that can run it is to fail it
+    due = math.min(due, tonumber(step.deadline))
   end
-  set_timer(child_member(id, scope, name), due)
+  set_timer(step_member(id, scope, name), due)
 end
-write_child(id, scope, name, c)
+write_step(id, scope, name, step)
 log_attempt(id, scope, note)
 return 'postponed'

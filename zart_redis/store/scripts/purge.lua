@@ -1,50 +1,70 @@
---@include base insist
--- purge: finished executions disappear with all that they own: those whose retention has passed, or those named.
+-- purge: deletes finished executions with all that they own, in batches: those whose retention has passed, or those named.
 --
--- ARGV    how many at most, then ids (none: by retention)
--- answer  how many went
-local gone = {}
+-- takes: limit, ids...
+--   ids: none to go by the retention
+-- returns: {how many were deleted, how many are deleted in part and have to be purged again}
+-- emits: nothing
+-- repeat: same — what is gone stays gone
+-- confirm: no — a lost purge is done again
+-- memory: allow
+local limit = unpack(ARGV, 2, 2)
+local due = {}
 if #ARGV == 2 then
-  gone = redis.call('ZRANGEBYSCORE', P .. 'expiring', '-inf', now(), 'LIMIT', 0, tonumber(ARGV[2]))
+  due = redis.call('ZRANGEBYSCORE', KEY.expiring, '-inf', now(), 'LIMIT', 0, tonumber(limit))
 else
   for i = 3, #ARGV do
-    -- Only what is finished has a place among the expiring.
-    if redis.call('ZSCORE', P .. 'expiring', ARGV[i]) then
-      gone[#gone + 1] = ARGV[i]
+    if redis.call('ZSCORE', KEY.expiring, ARGV[i]) then -- only finished executions expire
+      due[#due + 1] = ARGV[i]
     end
   end
 end
-local highest = tonumber(redis.call('GET', P .. 'epoch') or 0)
+local highest = tonumber(redis.call('GET', KEY.purged_epoch) or 0)
+local runs_left = 200
 
--- Of each run there is a number: the present one's in x:, the earlier ones' in h:. What is no hash has none.
-local function remove(id)
-  local x = redis.pcall('HMGET', P .. 'x:' .. id, 'run', 'status', 'facet', 'fence')
-  highest = math.max(highest, tonumber(string.match(x[4] or '', '^%d+') or 0))
-  local runs = redis.pcall('HKEYS', P .. 'h:' .. id)
+-- Deletes earlier runs as far as this script may. Returns whether none is left.
+local function delete_history(id)
+  local runs = redis.pcall('HRANDFIELD', KEY.history(id), runs_left)
   if runs.err then
-    runs = {}
+    redis.call('UNLINK', KEY.history(id)) -- of another type than it should be
+    return true
   end
-  runs[#runs + 1] = x[1] or nil
   for _, run in ipairs(runs) do
-    run = string.match(run, '^%d+$') or '0'
-    for _, scope in ipairs({ run, run .. 'f' }) do
-      redis.call('UNLINK', P .. 'r:' .. id .. ':' .. scope, P .. 'a:' .. id .. ':' .. scope)
-    end
-    redis.call('UNLINK', P .. 'e:' .. id .. ':' .. run)
+    delete_run(id, run)
+    redis.call('HDEL', KEY.history(id), run)
   end
-  if x[2] and x[3] then
-    redis.call('ZREM', P .. 'i:' .. x[2] .. ':' .. x[3], id)
-  end
-  redis.call('UNLINK', P .. 'x:' .. id, P .. 'h:' .. id)
-  redis.call('ZREM', P .. 'expiring', id)
-  redis.call('ZREM', P .. 'ids', id)
-  redis.call('HDEL', P .. 'damaged', id)
+  runs_left = runs_left - #runs
+  return redis.call('EXISTS', KEY.history(id)) == 0
 end
 
-for _, id in ipairs(gone) do
-  remove(id)
+local function delete(id, fields)
+  highest = math.max(highest, tonumber(string.match(fields[4] or '', '^%d+') or 0))
+  if fields[1] then
+    delete_run(id, fields[1])
+  end
+  if fields[2] and fields[3] then
+    redis.call('ZREM', KEY.index(fields[2], fields[3]), id)
+  end
+  redis.call('UNLINK', KEY.execution(id))
+  redis.call('ZREM', KEY.expiring, id)
+  redis.call('ZREM', KEY.ids, id)
+  redis.call('HDEL', KEY.damaged, id)
+end
+
+local deleted, remaining = 0, 0
+for _, id in ipairs(due) do
+  local fields = redis.pcall('HMGET', KEY.execution(id), FIELD.run, FIELD.status, FIELD.bucket, FIELD.fence, FIELD.needs)
+  if not fields.err and is_beyond_us(fields[5]) then
+    if #ARGV == 2 then -- left to others, and not in the way of what expires later
+      redis.call('ZADD', KEY.expiring, 'XX', now() + PUT_OFF_MS, id)
+    end
+  elseif delete_history(id) then
+    delete(id, fields)
+    deleted = deleted + 1
+  else
+    remaining = remaining + 1
+  end
 end
 if highest > 0 then
-  redis.call('SET', P .. 'epoch', string.format('%d', highest))
+  redis.call('SET', KEY.purged_epoch, string.format('%d', highest))
 end
-return #gone
+return { deleted, remaining }

@@ -1,22 +1,23 @@
---@include base insist stream timers fence execution
--- release: a worker hands a body back, uncounted; it is queued again, or after a delay if no worker here knows its task.
+-- release: a worker hands a body back, uncounted; it is queued again, at once or after a delay.
 --
--- ARGV    id, fence, delay ms ('' at once)
--- answer  'released' | 'fenced'
--- emits   a stream entry, or a timer
+-- takes: id, fence, delay
+--   delay: ms; '' queues it at once
+-- returns: 'released' | 'fenced'
+-- emits: a stream entry, or a timer
+-- repeat: fenced — the body has been detached
+-- confirm: yes — nothing else would queue it until the worker's lease ends
+-- memory: allow
 local id, fence, delay = unpack(ARGV, 2)
 local x = read_execution(id)
 if x.fence ~= fence then
   return 'fenced'
 end
-forget_entry(x.queue, x.entry)
-x.entry = ''
-redis.call('HSET', P .. 'x:' .. id, 'fence', free_fence(x.fence), 'entry', '')
+detach(id, x, free_fence(x.fence))
 if delay == '' then
-  enqueue(id, x, BACK)
+  enqueue(id, x, LANE.returned)
 else
-  redis.call('HSET', P .. 'w:' .. id, '', 'u' .. string.format('%d', now() + tonumber(delay)))
-  move(id, x, 'scheduled')
-  arm(id, x)
+  redis.call('ZADD', KEY.waits(id), in_ms(delay), WAIT.unknown_task)
+  set_status(id, x, STATUS.scheduled)
+  reschedule_timer(id, x)
 end
 return 'released'

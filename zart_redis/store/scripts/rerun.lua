@@ -1,22 +1,28 @@
---@include base admit stream timers fence execution child event run glob
--- rerun: any state -> scheduled, in a new run that begins with the recorded successes which are not to run again.
+-- rerun: any state -> scheduled, in a new run that begins with those recorded successes that are not to run again.
 --
--- ARGV    id, timeout ms ('' none), nonce, by ('' nobody said), '1' if what no pattern matches runs again,
---         number of patterns of what runs again, these, the patterns of what is preserved (see glob)
--- answer  {'rerun', run, names that run again, names preserved, names preserved that were recorded after one that
---         runs again} | 'missing' | {'conflict', name}   patterns of both kinds match a name; nothing was changed
--- emits   a stream entry; a message to those who wait for the old run, and to the worker that holds it
+-- takes: id, timeout, nonce, triggered_by, rest, count, patterns...
+--   timeout: ms; '' for none
+--   rest: '1' if what no pattern matches runs again
+--   patterns: `count` patterns of what runs again, then those of what is preserved, see glob
+-- returns: {'rerun', run, names that run again, names preserved, names preserved that were recorded after one that runs
+--   again} | 'missing' | {'conflict', name} if patterns of both kinds match a name | {'needs', features}
+-- emits: a stream entry; the final status to those who wait for the old run; a revoke to the worker that holds it
+-- repeat: nonce — the reply is kept, and returned again
+-- confirm: yes — the caller relies on it
+-- memory: reject
 --
 -- Failures, waits that timed out and whatever is not final run again, whatever the patterns say.
-local id, timeout, nonce, by, rest = unpack(ARGV, 2, 6)
-local count = tonumber(ARGV[7])
+local id, timeout, nonce, triggered_by, rest, count = unpack(ARGV, 2, 7)
+count = tonumber(count)
 local x = read_execution(id)
 if x.status == '' then
   return 'missing'
 end
-local old = redis.call('HMGET', P .. 'x:' .. id, 'task', 'input', 'nonce', 'answer')
-if old[3] == nonce then
-  return cmsgpack.unpack(old[4])
+local old = read_fields(id, { FIELD.task, FIELD.input, FIELD.nonce, FIELD.reply, FIELD.completions, FIELD.version, FIELD.started })
+if old.nonce == nonce then
+  return cmsgpack.unpack(old.reply)
+elseif is_beyond_us(x.needs) then
+  return { 'needs', x.needs }
 end
 
 local function matches(name, first, last)
@@ -28,55 +34,68 @@ local function matches(name, first, last)
   return false
 end
 
-local rerun, preserved, stale = {}, {}, {}
-local kept, stamps, earliest = {}, {}, nil
-local events = P .. 'e:' .. id .. ':' .. x.run
-local records = redis.call('HGETALL', P .. 'r:' .. id .. ':' .. x.run)
-for i = 1, #records, 2 do
-  local name, record = records[i], records[i + 1]
-  local letter, at = string.sub(record, 1, 1), nil
-  local event = letter == 'w' and redis.call('HGET', events, name)
-  event = event and in_time(event, record) and event
-  if event then
-    at = event_time(event)
-  elseif letter == 'v' or letter == 'c' or letter == 'S' or letter == 'b' or letter == 'z' or letter == 'T' then
-    at = struct.unpack('>I6', record, #record - 5)
+local function read_map(key)
+  local map, flat = {}, redis.call('HGETALL', key)
+  for i = 1, #flat, 2 do
+    map[flat[i]] = flat[i + 1]
   end
-  local again = matches(name, 8, 7 + count)
-  local keep = matches(name, 8 + count, #ARGV)
-  if again and keep then
+  return map
+end
+
+local again, preserved, stale = {}, {}, {}
+local kept, times, earliest = {}, {}, nil
+local records, events = read_map(KEY.records(id, x.run)), read_map(KEY.events(id, x.run))
+for name in pairs(events) do
+  records[name] = records[name] or RECORD.wait -- it came before the body waited for it
+end
+for name, record in pairs(records) do
+  local event, at = kind_of(record) == RECORD.wait and events[name], nil
+  if event then
+    at = delivered_at(event)
+  elseif is_success(record) or is_failure(record) then
+    at = stamped_at(record)
+  end
+  local is_chosen, is_kept = matches(name, 8, 7 + count), matches(name, 8 + count, #ARGV)
+  if is_chosen and is_kept then
     return { 'conflict', name }
   end
-  local success = event or letter == 'v' or letter == 'c' or letter == 'S'
-  if success and (keep or (not again and rest ~= '1')) then
+  if (event or is_success(record)) and (is_kept or (not is_chosen and rest ~= '1')) then
     preserved[#preserved + 1] = name
-    kept[name], stamps[name] = { record, event }, at
-  else
-    rerun[#rerun + 1] = name
+    kept[name], times[name] = { record, event }, at
+  elseif kind_of(record) ~= RECORD.fired then -- the clock of the new run begins anew, and with it its timers
+    again[#again + 1] = name
     if at and (not earliest or at < earliest) then
       earliest = at
     end
   end
 end
 for _, name in ipairs(preserved) do
-  if earliest and stamps[name] > earliest then
+  if earliest and times[name] > earliest then
     stale[#stale + 1] = name
   end
 end
 
 if is_live(x.status) then
-  break_off(id, x)
+  abort_run(id, x)
 end
 archive(id)
 local number = tonumber(x.run) + 1
 for name, pair in pairs(kept) do
-  redis.call('HSET', P .. 'r:' .. id .. ':' .. number, name, pair[1])
+  redis.call('HSET', KEY.records(id, number), name, pair[1])
   if pair[2] then
-    redis.call('HSET', P .. 'e:' .. id .. ':' .. number, name, pair[2])
+    redis.call('HSET', KEY.events(id, number), name, pair[2])
   end
 end
-begin_run(id, { number = number, fence = next_epoch(x.fence) .. '@', task = old[1], queue = x.queue, input = old[2],
-  nonce = nonce, trigger = 'rerun', by = by, delay = '', timeout = timeout })
-local answer = { 'rerun', number, rerun, preserved, stale }
-redis.call('HSET', P .. 'x:' .. id, 'answer', cmsgpack.pack(answer))
-return answer
+x = begin_run(id, { number = number, fence = next_fence(x.fence, ''), task = old.task, queue = x.queue, input = old.input,
+  nonce = nonce, trigger = TRIGGER.rerun, triggered_by = triggered_by, delay = '', timeout = timeout })
+redis.call('HSET', KEY.execution(id), FIELD.completions, old.completions ~= '' and old.completions or 0)
+if old.version ~= '' or old.started ~= '' then
+  x.task = old.task
+  bind_version(id, x, old.version ~= '' and old.version or '1')
+end
+if timeout ~= '' then
+  reschedule_timer(id, x)
+end
+local reply = { 'rerun', number, again, preserved, stale }
+redis.call('HSET', KEY.execution(id), FIELD.reply, cmsgpack.pack(reply))
+return reply

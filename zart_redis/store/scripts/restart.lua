@@ -1,23 +1,33 @@
---@include base admit stream timers fence execution child run
--- restart: any state -> scheduled, in a new run from nothing. A body of the old run is fenced off.
+-- restart: any state -> scheduled, in a new run without records. A body of the old run is fenced off.
 --
--- ARGV    id, input, '1' if the old input is to be used, timeout ms ('' none), nonce, by ('' nobody said)
--- answer  {'restarted', run} | 'missing'
--- emits   a stream entry; a message to those who wait for the old run, and to the worker that holds it
-local id, input, same, timeout, nonce, by = unpack(ARGV, 2)
+-- takes: id, input, same_input, timeout, nonce, triggered_by
+--   same_input: '1' to use the input of the old run
+--   timeout: ms; '' for none
+-- returns: {'restarted', run} | 'missing' | {'needs', features}
+-- emits: a stream entry; the final status to those who wait for the old run; a revoke to the worker that holds it
+-- repeat: nonce — the nonce of the run returns its number again
+-- confirm: yes — the caller relies on it
+-- memory: reject
+local id, input, same_input, timeout, nonce, triggered_by = unpack(ARGV, 2)
 local x = read_execution(id)
 if x.status == '' then
   return 'missing'
 end
-local old = redis.call('HMGET', P .. 'x:' .. id, 'task', 'input', 'nonce')
-if old[3] == nonce then
+local old = read_fields(id, { FIELD.task, FIELD.input, FIELD.nonce })
+if old.nonce == nonce then
   return { 'restarted', x.run }
+elseif is_beyond_us(x.needs) then
+  return { 'needs', x.needs }
 end
 if is_live(x.status) then
-  break_off(id, x)
+  abort_run(id, x)
 end
 archive(id)
 local number = tonumber(x.run) + 1
-begin_run(id, { number = number, fence = next_epoch(x.fence) .. '@', task = old[1], queue = x.queue,
-  input = same == '1' and old[2] or input, nonce = nonce, trigger = 'restart', by = by, delay = '', timeout = timeout })
+x = begin_run(id, { number = number, fence = next_fence(x.fence, ''), task = old.task, queue = x.queue,
+  input = same_input == '1' and old.input or input, nonce = nonce, trigger = TRIGGER.restart,
+  triggered_by = triggered_by, delay = '', timeout = timeout })
+if timeout ~= '' then
+  reschedule_timer(id, x)
+end
 return { 'restarted', number }

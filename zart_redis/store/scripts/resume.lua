@@ -1,11 +1,15 @@
---@include base insist timers
--- resume: removes a rule. What it holds goes on: `due` lets it go, in bounded lots.
+-- resume: removes a pause rule. `due` releases what it holds, in batches.
 --
--- ARGV    rule
--- answer  1 if it was there, else 0
-local gone = redis.call('HDEL', P .. 'rules', ARGV[2])
-if gone == 1 then
-  set_timer('r' .. ARGV[2], now())
-  redis.call('PUBLISH', P .. 'rules', ARGV[2])
+-- takes: rule_id
+-- returns: 1 if the rule was there, else 0
+-- emits: a timer; a message to all workers
+-- repeat: same — the rule is gone; only the reply may differ
+-- confirm: yes — the caller relies on it
+-- memory: allow
+local rule_id = unpack(ARGV, 2)
+local removed = redis.call('HDEL', KEY.pause_rules, rule_id)
+if removed == 1 then
+  set_timer(TIMER.resumed .. rule_id, now())
+  redis.call('PUBLISH', CHANNEL.pause_rules, rule_id)
 end
-return gone
+return removed

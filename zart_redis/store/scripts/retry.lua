@@ -1,29 +1,31 @@
---@include base insist stream timers fence execution log
--- retry: the body has failed and its handler's policy gives it another attempt, after a delay.
+-- retry: the body has failed, and its handler's policy grants another attempt after a delay.
 --
--- ARGV    id, fence, scope, last, delay ms, note on the attempt, for the log
--- answer  'retrying' | 'fenced'
--- emits   a timer
+-- takes: id, fence, scope, ack, delay, note
+--   note: on the attempt, for the log
+-- returns: 'retrying' | 'fenced'
+-- emits: a timer
+-- repeat: fenced — the body has been detached
+-- confirm: yes — the count of attempts must not get lost
+-- memory: allow
 --
--- Recorded successes stay. Failures do not stand: those of steps, and waits for events that timed out.
-local id, fence, scope, last, delay, note = unpack(ARGV, 2)
+-- Recorded successes stay; failures of steps, event timeouts and timers are deleted: the clock of the body begins anew.
+local id, fence, scope, ack, delay, note = unpack(ARGV, 2)
 local x = read_execution(id)
-if not is_held(id, x, fence, scope, last) then
+if not is_held_by(id, x, fence, scope, ack) then
   return 'fenced'
 end
-local r_key = P .. 'r:' .. id .. ':' .. scope
-local records = redis.call('HGETALL', r_key)
+local records = redis.call('HGETALL', KEY.records(id, scope))
 for i = 1, #records, 2 do
-  local letter = string.sub(records[i + 1], 1, 1)
-  if letter == 'b' or letter == 'z' or letter == 'T' then
-    redis.call('HDEL', r_key, records[i])
+  if is_failure(records[i + 1]) or kind_of(records[i + 1]) == RECORD.fired then
+    redis.call('HDEL', KEY.records(id, scope), records[i])
   end
 end
-redis.call('HINCRBY', P .. 'x:' .. id, 'attempt', 1)
-redis.call('HDEL', P .. 'x:' .. id, 'crashes', 'progress')
-forget_waits(id, x)
-redis.call('HSET', P .. 'w:' .. id, '', 'a' .. string.format('%d', now() + tonumber(delay)))
-put_down(id, x)
-arm(id, x)
+redis.call('HINCRBY', KEY.execution(id), FIELD.attempt, 1)
+redis.call('HDEL', KEY.execution(id), FIELD.blame, FIELD.parked_at)
+redis.call('HSET', KEY.execution(id), FIELD.clock_base, in_ms(delay))
+clear_waits(id, x)
+redis.call('ZADD', KEY.waits(id), in_ms(delay), WAIT.retry)
+park_body(id, x)
+reschedule_timer(id, x)
 log_attempt(id, scope, note)
 return 'retrying'

@@ -1,40 +1,45 @@
---@include base admit stream timers fence execution
--- retry_step: failed -> running, in the same run: the failure of one step is forgotten, all else that is recorded stays.
+-- retry_step: failed -> running, in the same run: the failure of one step is deleted, all other records stay.
 --
--- ARGV    id, step, nonce, by ('' nobody said)
--- answer  'retrying' | 'missing' | {'status', status}   the execution has not failed
---         'no step'   no failure of this name is recorded
--- emits   a stream entry
-local id, step, nonce, by = unpack(ARGV, 2)
+-- takes: id, failed_step, nonce, triggered_by
+-- returns: 'retrying' | 'missing' | {'status', status} if the execution has not failed | 'no step' if no failure of this
+--   name is recorded | {'needs', features}
+-- emits: a stream entry
+-- repeat: nonce — the nonce that resumed it returns 'retrying' again
+-- confirm: yes — the caller relies on it
+-- memory: reject
+local id, failed_step, nonce, triggered_by = unpack(ARGV, 2)
 local x = read_execution(id)
-local x_key = P .. 'x:' .. id
+local x_key = KEY.execution(id)
 if x.status == '' then
   return 'missing'
-elseif redis.call('HGET', x_key, 'nonce') == nonce then
+elseif redis.call('HGET', x_key, FIELD.nonce) == nonce then
   return 'retrying'
-elseif x.status ~= 'failed' then
+elseif x.status ~= STATUS.failed then
   return { 'status', x.status }
+elseif is_beyond_us(x.needs) then
+  return { 'needs', x.needs }
 end
-local body = x.run
+
 local function has_failed(scope)
-  local record = redis.call('HGET', P .. 'r:' .. id .. ':' .. scope, step)
-  local letter = record and string.sub(record, 1, 1)
-  return letter == 'b' or letter == 'z' or letter == 'T'
+  local record = redis.call('HGET', KEY.records(id, scope), failed_step)
+  return record and is_failure(record)
 end
+
 if not has_failed(x.scope) then
-  if not has_failed(body) then
+  if not has_failed(x.run) then
     return 'no step'
   end
-  -- A step of the body, though its on_failure body failed too: that one is forgotten with it.
-  redis.call('DEL', P .. 'r:' .. id .. ':' .. x.scope, P .. 'a:' .. id .. ':' .. x.scope)
-  redis.call('HSET', x_key, 'scope', body)
-  redis.call('HDEL', x_key, 'failure')
-  x.scope = body
+  -- A step of the body, although its on_failure body failed as well: what that one recorded is deleted.
+  redis.call('DEL', KEY.records(id, x.scope), KEY.attempts(id, x.scope))
+  redis.call('HSET', x_key, FIELD.scope, x.run)
+  redis.call('HDEL', x_key, FIELD.failure)
+  x.scope = x.run
 end
-redis.call('HDEL', P .. 'r:' .. id .. ':' .. x.scope, step)
-redis.call('HDEL', x_key, 'error', 'finished')
-redis.call('HSET', x_key, 'nonce', nonce, 'since', now(), 'trigger', 'retry_step', 'by', by)
-redis.call('ZREM', P .. 'expiring', id)
+redis.call('HDEL', KEY.records(id, x.scope), failed_step)
+redis.call('HDEL', x_key, FIELD.error, FIELD.finished)
+redis.call('HSET', x_key, FIELD.nonce, nonce, FIELD.resumed_at, now(), FIELD.clock_base, now(), FIELD.trigger,
+  TRIGGER.retry_step, FIELD.triggered_by, triggered_by)
+redis.call('ZREM', KEY.expiring, id)
 enqueue(id, x)
-move(id, x, 'running')
+set_status(id, x, STATUS.running)
 return 'retrying'

@@ -1,19 +1,22 @@
---@include base admit stream timers fence execution child
--- schedule: steps for any worker of the queue. Those already scheduled or recorded are left as they are.
+-- schedule: queues steps for any worker. Those already scheduled or recorded are left as they are.
 --
--- ARGV    id, fence, scope, last, queue, then triples (name, spec, timeout ms or '')
--- answer  'ok' | 'fenced'
--- emits   a stream entry a step
-local id, fence, scope, last, queue = unpack(ARGV, 2, 6)
-if not holds(id, fence, scope, last) then
+-- takes: id, fence, scope, ack, queue, steps...
+--   steps: triples (name, spec, timeout in ms or '')
+-- returns: 'ok' | 'fenced'
+-- emits: a stream entry for each step
+-- repeat: same — a step that is scheduled or recorded is left as it is
+-- confirm: yes — the body builds upon it
+-- memory: reject
+local id, fence, scope, ack, queue = unpack(ARGV, 2, 6)
+if not owns_claim(id, fence, scope, ack) then
   return 'fenced'
 end
 for i = 7, #ARGV, 3 do
   local name = ARGV[i]
-  if redis.call('HEXISTS', P .. 'c:' .. id .. ':' .. scope, name) == 0
-    and redis.call('HEXISTS', P .. 'r:' .. id .. ':' .. scope, name) == 0 then
-    write_child(id, scope, name, { spec = ARGV[i + 1], entry = enqueue_child(queue, id, scope, name), fence = '0@',
-      attempts = 0, deadline = '', timeout = ARGV[i + 2], crashes = 0 })
+  if redis.call('HEXISTS', KEY.steps(id, scope), name) == 0
+    and redis.call('HEXISTS', KEY.records(id, scope), name) == 0 then
+    write_step(id, scope, name, { [STEP.spec] = ARGV[i + 1], [STEP.entry] = enqueue_step(queue, id, scope, name),
+      [STEP.fence] = '0@', [STEP.timeout] = ARGV[i + 2] ~= '' and ARGV[i + 2] or nil })
   end
 end
 return 'ok'

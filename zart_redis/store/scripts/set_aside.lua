@@ -1,9 +1,12 @@
---@include base insist stream damaged
--- set_aside: what a worker cannot read is taken out of the way, and named by `doctor`.
+-- set_aside: takes work that a worker cannot read out of the way; `doctor` reports it.
 --
--- ARGV    id, why, queue, entry
--- answer  'set aside'
+-- takes: id, why, queue, entry
+-- returns: 'set aside'
+-- emits: nothing
+-- repeat: same — it is set aside already
+-- confirm: yes — nothing else would report it
+-- memory: allow
 local id, why, queue, entry = unpack(ARGV, 2)
-forget_entry(queue, entry)
+ack_and_delete(queue, entry)
 set_aside(id, why)
 return 'set aside'

@@ -1,28 +1,33 @@
---@include base admit stream timers fence execution child run
--- start: nothing or a finished run -> scheduled.
+-- start: nothing, or a finished run -> scheduled.
 --
--- ARGV    id, task, queue, input, delay ms ('' at once), timeout ms ('' none), nonce, by ('' nobody said)
--- answer  {'started', run}
---         {'exists', status}   the id is live
--- emits   a stream entry, or a timer if delayed
---
--- A command whose reply was lost is sent again with the same nonce and gets the same answer.
-local id, task, queue, input, delay, timeout, nonce, by = unpack(ARGV, 2)
-local old = redis.call('HMGET', P .. 'x:' .. id, 'status', 'run', 'nonce', 'fence')
+-- takes: id, task, queue, input, delay, timeout, nonce, triggered_by
+--   delay, timeout: ms; '' for none
+-- returns: {'started', run} | {'exists', status} if the id is live | {'needs', features}
+-- emits: a stream entry, or a timer if it is delayed
+-- repeat: nonce — the nonce of the run returns its number again
+-- confirm: yes — the caller relies on it
+-- memory: reject
+local id, task, queue, input, delay, timeout, nonce, triggered_by = unpack(ARGV, 2)
+local status, run, last_nonce, last_fence, needs = unpack(redis.call('HMGET', KEY.execution(id), FIELD.status, FIELD.run,
+  FIELD.nonce, FIELD.fence, FIELD.needs))
 local number, fence
-if old[1] then
-  if old[3] == nonce then
-    return { 'started', old[2] }
-  end
-  if is_live(old[1]) then
-    return { 'exists', old[1] }
-  end
-  number, fence = tonumber(old[2]) + 1, old[4] or '0@'
-  archive(id)
-else
+if not status then
   -- Above the epochs that an execution of this id may have had before it was purged.
-  number, fence = 1, (redis.call('GET', P .. 'epoch') or '0') .. '@'
+  number, fence = 1, (redis.call('GET', KEY.purged_epoch) or '0') .. '@'
+elseif last_nonce == nonce then
+  return { 'started', run }
+elseif is_live(status) then
+  return { 'exists', status }
+elseif is_beyond_us(needs) then
+  return { 'needs', needs }
+else
+  number, fence = tonumber(run) + 1, last_fence or '0@'
+  archive(id)
 end
-begin_run(id, { number = number, fence = fence, task = task, queue = queue, input = input, nonce = nonce, trigger = '',
-  by = by, delay = delay, timeout = timeout })
+local x = begin_run(id, { number = number, fence = fence, task = task, queue = queue, input = input, nonce = nonce,
+  trigger = '', triggered_by = triggered_by, delay = delay, timeout = timeout })
+if delay == '' and timeout == '' then
+  return { 'started', number }
+end
+reschedule_timer(id, x)
 return { 'started', number }

@@ -1,6 +1,6 @@
--- What every script has: the partition's prefix, and the time.
+-- The partition's prefix, and the time.
 --
--- KEYS[1]  the prefix of the partition, "{namespace:partition}:"; every key is made from it
+-- KEYS[1]  the prefix of the partition, "{namespace:partition}:"; every key begins with it
 -- ARGV[1]  the time in ms that a test harness supplies, or '' for Redis's own clock
 
 local P = KEYS[1]
@@ -18,7 +18,6 @@ local function now()
   return clock
 end
 
--- Six bytes of milliseconds, set behind a record so that small records stay small.
-local function stamp()
-  return struct.pack('>I6', now())
+local function in_ms(duration)
+  return string.format('%d', now() + tonumber(duration))
 end

@@ -1,11 +1,11 @@
--- What cannot be read is set aside and named, so that it cannot stand in the way of the others: damaged maps an
--- execution's id to why. Its keys are left as they are, for `doctor` and for whoever mends them.
+-- Work that cannot be read is set aside, so that it does not block the rest. Its keys stay as they are, for `doctor` and
+-- for whoever repairs them.
 
--- Errors that say nothing about the data: they end the whole script.
+-- Errors that say nothing about the data; they end the whole script.
 local SERVER_ERRORS = { 'OOM ', 'NOPERM', 'READONLY', 'MISCONF', 'NOREPLICAS', 'killed by user',
   'The user executing the script' }
 
--- Calls f(...); answers why it could not be done, in words, or nil.
+-- Calls f(...). Returns nil, or the text of the error that it raised.
 local function failure_of(f, ...)
   local done, problem = pcall(f, ...)
   if done then
@@ -21,5 +21,5 @@ local function failure_of(f, ...)
 end
 
 local function set_aside(id, why)
-  redis.call('HSET', P .. 'damaged', id, why)
+  redis.call('HSET', KEY.damaged, id, why)
 end

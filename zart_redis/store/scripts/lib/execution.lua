@@ -1,142 +1,123 @@
--- An execution's own state, x:<id>: reading it, the fence, its place in the index, waking it, ending it.
---
--- fence   "<epoch>@<worker>" while a worker holds the body, "<epoch>@" while none does
--- entry   the stream entry that stands for the body, queued or held; '' while it is parked
--- scope   "<run>" for the body, "<run>f" for its on_failure body: the suffix of r: and c:
+-- An execution: reading it, its place in the index, its timer, waking its body.
 
-local FIELDS = { 'status', 'facet', 'created', 'queue', 'fence', 'entry', 'scope', 'deadline', 'run', 'finishing',
-  'held' }
-
-local function read_execution(id)
-  local values = redis.call('HMGET', P .. 'x:' .. id, unpack(FIELDS))
+-- The named fields as a table; '' for those that are missing.
+local function read_fields(id, names)
+  local values = redis.call('HMGET', KEY.execution(id), unpack(names))
   local x = {}
-  for i, field in ipairs(FIELDS) do
-    x[field] = values[i] or ''
+  for i = 1, #names do
+    x[names[i]] = values[i] or ''
   end
   return x
 end
 
-local function is_held(id, x, fence, scope, last)
-  return x.fence == fence and x.scope == scope and stands(id, scope, last)
+-- What most transitions need. Spelled out, since it is read at each of them.
+local function read_execution(id)
+  local v = redis.call('HMGET', KEY.execution(id), FIELD.status, FIELD.bucket, FIELD.created, FIELD.queue, FIELD.fence,
+    FIELD.entry, FIELD.scope, FIELD.deadline, FIELD.run, FIELD.pending_retention, FIELD.paused_by, FIELD.needs,
+    FIELD.kept_by, FIELD.held, FIELD.blame, FIELD.unserved)
+  return { status = v[1] or '', bucket = v[2] or '', created = v[3] or '', queue = v[4] or '', fence = v[5] or '',
+    entry = v[6] or '', scope = v[7] or '', deadline = v[8] or '', run = v[9] or '', pending_retention = v[10] or '',
+    paused_by = v[11] or '', needs = v[12] or '', kept_by = v[13] or '', held = v[14] or '', blame = v[15] or '',
+    unserved = v[16] or '' }
+end
+
+local function is_held_by(id, x, fence, scope, ack)
+  return x.fence == fence and x.scope == scope and is_still_recorded(id, scope, ack)
 end
 
 local function is_live(status)
-  return status == 'scheduled' or status == 'running' or status == 'waiting'
+  return status == STATUS.scheduled or status == STATUS.running or status == STATUS.waiting
 end
 
 local function is_final(status)
-  return status == 'completed' or status == 'failed' or status == 'cancelled'
+  return status == STATUS.completed or status == STATUS.failed or status == STATUS.cancelled
 end
 
--- Whether these belong together: a run, and the suffix of the keys of its body or of its on_failure body.
+-- Whether a scope belongs to a run: it is that of its body or of its on_failure body.
 local function is_scope(scope, run)
   return run and string.match(run, '^%d+$') and (scope == run or scope == run .. 'f')
 end
 
-local function signal_owner(fence, word, entry)
+-- Whether the field `needs` asks for what this version does not provide. It then leaves the execution to others.
+local function is_beyond_us(needs)
+  if not needs or needs == '' then
+    return false
+  end
+  for feature in string.gmatch(needs, '%S+') do
+    if not string.find(LAYOUT.features, ' ' .. feature .. ' ', 1, true) then
+      return true
+    end
+  end
+  return false
+end
+
+local function execution_member(id)
+  return TIMER.execution .. id
+end
+
+local function notify_worker(fence, signal, entry)
   local owner = owner_of(fence)
   if owner then
-    redis.call('PUBLISH', P .. 'worker:' .. owner, word .. ' ' .. entry)
+    redis.call('PUBLISH', CHANNEL.worker(owner), signal .. ' ' .. entry)
   end
 end
 
--- Each execution stands in exactly one sorted set: that of its status and of its (task, queue) facet.
-local function move(id, x, status)
+-- Each execution is in exactly one sorted set: that of its status and its bucket.
+local function set_status(id, x, status)
   if x.status ~= status then
-    redis.call('ZREM', P .. 'i:' .. x.status .. ':' .. x.facet, id)
-    redis.call('ZADD', P .. 'i:' .. status .. ':' .. x.facet, x.created, id)
-    redis.call('HSET', P .. 'x:' .. id, 'status', status)
+    redis.call('ZREM', KEY.index(x.status, x.bucket), id)
+    redis.call('ZADD', KEY.index(status, x.bucket), x.created, id)
+    redis.call('HSET', KEY.execution(id), FIELD.status, status)
     x.status = status
   end
 end
 
-local function enqueue(id, x, mark)
-  x.entry = add_entry(x.queue, mark or '', 'x', id)
-  redis.call('HSET', P .. 'x:' .. id, 'entry', x.entry)
+local function enqueue(id, x, lane)
+  x.entry = add_entry(x.queue, lane_of(x.blame, lane), ENTRY.execution, id)
+  redis.call('HSET', KEY.execution(id), FIELD.entry, x.entry)
 end
 
--- One timer an execution: the earliest of its deadline and of the waits in w:<id>.
-local function arm(id, x)
+local function is_known_wait(wait)
+  local kind = kind_of(wait)
+  return kind == WAIT.sleep or kind == WAIT.event or kind == WAIT.timer or kind == WAIT.retry or kind == WAIT.delay
+    or kind == WAIT.unknown_task or kind == WAIT.held or kind == WAIT.pause
+end
+
+-- When the earliest of its deadline and its waits is due, or nil.
+local function next_due_of(id, x)
   local due = tonumber(x.deadline)
-  for _, wait in ipairs(redis.call('HVALS', P .. 'w:' .. id)) do
-    local at = tonumber(string.sub(wait, 2))
-    if at and (not due or at < due) then
-      due = at
-    end
+  local first = redis.call('ZRANGEBYSCORE', KEY.waits(id), '-inf', '(+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  local at = tonumber(first[2])
+  if at and at <= now() and not is_known_wait(first[1]) then
+    at = now() + PUT_OFF_MS -- left to a version that knows it
   end
+  if at and (not due or at < due) then
+    due = at
+  end
+  return due
+end
+
+-- An execution has one timer, for what is due first.
+local function reschedule_timer(id, x)
+  local due = next_due_of(id, x)
   if due then
-    set_timer('x' .. id, due)
+    set_timer(execution_member(id), due)
   else
-    redis.call('ZREM', P .. 'timers', 'x' .. id)
+    redis.call('ZREM', KEY.timers, execution_member(id))
   end
 end
 
--- A cause has been recorded: a parked body is queued, one that a worker holds is told of it.
+-- Something that the body waits for has been recorded: queues a parked body, or notifies the worker that holds it.
 local function wake(id, x)
-  if x.held ~= '' then
-    return -- a pause rule holds it; what was recorded waits with it
+  if x.paused_by ~= '' or x.unserved ~= '' then
+    return -- what was recorded waits for the end of the pause, or for a worker of the right version
   end
   if x.entry == '' then
     enqueue(id, x)
-    if x.status == 'waiting' then
-      move(id, x, 'running')
+    if x.status == STATUS.waiting then
+      set_status(id, x, STATUS.running)
     end
   else
-    signal_owner(x.fence, 'poke', x.entry)
+    notify_worker(x.fence, SIGNAL.wake, x.entry)
   end
-end
-
--- Takes the body out of its worker's hands and parks it: no entry, nobody's fence.
-local function put_down(id, x)
-  forget_entry(x.queue, x.entry)
-  x.entry = ''
-  x.fence = free_fence(x.fence)
-  redis.call('HSET', P .. 'x:' .. id, 'entry', '', 'fence', x.fence)
-  move(id, x, 'waiting')
-end
-
--- What a pass waits for goes, what a pause rule holds it by, and its one timer.
-local function forget_waits(id, x)
-  local waits = redis.call('HVALS', P .. 'w:' .. id)
-  for _, wait in ipairs(waits) do
-    if string.sub(wait, 1, 1) == 'p' then
-      redis.call('ZREM', P .. 'held:' .. string.sub(wait, 2), 'x' .. id)
-    end
-  end
-  if x.held ~= '' then
-    redis.call('ZREM', P .. 'held:' .. x.held, 'x' .. id)
-  end
-  redis.call('DEL', P .. 'w:' .. id, P .. 'g:' .. id)
-  if #waits > 0 or x.deadline ~= '' then -- else it has no timer
-    redis.call('ZREM', P .. 'timers', 'x' .. id)
-  end
-end
-
--- A pause rule lets go of it: the clock of its deadline goes on.
-local function let_go(id, x)
-  if x.held ~= '' then
-    redis.call('ZREM', P .. 'held:' .. x.held, 'x' .. id)
-    x.held = ''
-  end
-  local remaining = redis.call('HGET', P .. 'x:' .. id, 'remaining')
-  if remaining then
-    x.deadline = now() + tonumber(remaining)
-    redis.call('HSET', P .. 'x:' .. id, 'deadline', x.deadline)
-  end
-  redis.call('HDEL', P .. 'x:' .. id, 'held', 'remaining')
-end
-
--- The end of a run: nothing may move it any more, its waiters are told, its retention begins.
-local function complete(id, x, status, retention)
-  forget_entry(x.queue, x.entry)
-  forget_waits(id, x)
-  redis.call('HDEL', P .. 'x:' .. id, 'entry', 'deadline', 'finishing', 'crashes', 'doom', 'progress', 'held',
-    'remaining', 'told')
-  redis.call('HSET', P .. 'x:' .. id, 'fence', next_epoch(x.fence) .. '@', 'finished', now())
-  move(id, x, status)
-  redis.call('ZADD', P .. 'expiring', now() + tonumber(retention), id)
-  if redis.call('ZRANGE', P .. 'expiring', 0, 0)[1] == id then
-    redis.call('PUBLISH', P .. 'timers', now() + tonumber(retention))
-  end
-  redis.call('PUBLISH', P .. 'done:' .. id, status)
 end

@@ -1,44 +1,43 @@
 -- The fence: "<epoch>@<worker>" while a worker holds the work, "<epoch>@" while none does.
 --
--- Redis may lose the newest of what it has acknowledged, in a crash or a failover, and the worker that holds a body may
--- have built upon it. It loses the newest first; so the worker shows what was last acknowledged to it since its claim, and
--- where that is gone it is refused as if its fence were old, and the body begins again from what is there:
---
--- last    'r<name>' a final record, 'a<name>' one of attempts, 'c<name>' a scheduled step, 't<ms>' what `park` told, which
---         others have written: x: says in `told` when it last did; '' nothing since the claim
+-- Redis can lose acknowledged writes (a crash without fsync, a failover), always the newest first. So each transition
+-- carries the last write that its worker saw acknowledged since its claim. If that write is missing, the transition is
+-- refused like a stale fence, and the body replays from what is left. `ACK` names the kinds of writes.
 
-local function stands(id, scope, last)
-  if last == '' then
+local function is_still_recorded(id, scope, ack)
+  if ack == '' then
     return true
   end
-  local kind, name = string.sub(last, 1, 1), string.sub(last, 2)
-  if kind == 't' then
-    return (tonumber(redis.call('HGET', P .. 'x:' .. id, 'told') or 0) or 0) >= tonumber(name)
+  local kind, name = string.sub(ack, 1, 1), string.sub(ack, 2)
+  if kind == ACK.signalled then
+    return (tonumber(redis.call('HGET', KEY.execution(id), FIELD.signalled_at) or 0) or 0) >= tonumber(name)
   end
-  local record = redis.call('HGET', P .. 'r:' .. id .. ':' .. scope, name)
-  if kind == 'r' then
-    return record and string.sub(record, 1, 1) ~= 'a'
+  local record = redis.call('HGET', KEY.records(id, scope), name)
+  if kind == ACK.record then
+    return record and string.sub(record, 1, 1) ~= RECORD.attempts
   end
-  return record or (kind == 'c' and redis.call('HEXISTS', P .. 'c:' .. id .. ':' .. scope, name) == 1)
+  return record or (kind == ACK.step and redis.call('HEXISTS', KEY.steps(id, scope), name) == 1)
 end
 
-local function holds(id, fence, scope, last)
-  local x = redis.call('HMGET', P .. 'x:' .. id, 'fence', 'scope')
-  return x[1] == fence and x[2] == scope and stands(id, scope, last)
+-- Whether a worker that shows this fence still holds the body.
+local function owns_claim(id, fence, scope, ack)
+  local current = redis.call('HMGET', KEY.execution(id), FIELD.fence, FIELD.scope)
+  return current[1] == fence and current[2] == scope and is_still_recorded(id, scope, ack)
 end
 
--- An epoch that cannot be read was lower than the time in ms.
+-- A corrupt epoch is assumed to be below the current time in ms, so that the next one still exceeds it.
 local function epoch_of(fence)
   return tonumber(string.match(fence or '', '^%d+') or now())
 end
 
--- Above the one before, and by the time: Redis may have lost that the next number was given out already.
-local function next_epoch(fence)
-  return string.format('%d', math.max(epoch_of(fence) + 1, now()))
+-- The fence of the next claim, by `worker` ('' for none). Its epoch exceeds the last one, and follows the time: Redis may
+-- have lost that the next number was already given out.
+local function next_fence(fence, worker)
+  return string.format('%d@%s', math.max(epoch_of(fence) + 1, now()), worker)
 end
 
 local function free_fence(fence)
-  return string.format('%d', epoch_of(fence)) .. '@'
+  return string.format('%d@', epoch_of(fence))
 end
 
 local function owner_of(fence)

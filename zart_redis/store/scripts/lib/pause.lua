@@ -1,45 +1,49 @@
--- Pause rules: rules maps a rule's id to json of what it holds; held:<rule> says what it holds now.
---
--- A rule has execution, task and step (a pattern, see glob); what is missing matches all. A rule with a step holds the body
--- at that step (see park); a rule without holds it at its claim. "extend" stops the clock of a held deadline.
+-- Pause rules. A rule with a step pattern holds a body where it would begin such a step (see park); one without holds it
+-- at its claim.
 
-local function text_or_none(value)
+local function is_text_or_nil(value)
   return value == nil or type(value) == 'string'
 end
 
--- A rule, or false for what is none: it holds nothing.
-local function read_rule(rule, text)
-  local readable, held = pcall(cjson.decode, text)
-  return readable and type(held) == 'table' and string.match(rule, '^%x+$') and type(held.created) == 'number'
-    and held.created < 2 ^ 53 and text_or_none(held.execution) and text_or_none(held.task)
-    and text_or_none(held.step) and held
+-- A rule as a table; false if it cannot be read, and then it holds nothing.
+local function read_rule(id, text)
+  local readable, rule = pcall(cjson.decode, text)
+  return readable and type(rule) == 'table' and string.match(id, '^%x+$') and type(rule[RULE.created]) == 'number'
+    and rule[RULE.created] < 2 ^ 53 and is_text_or_nil(rule[RULE.execution]) and is_text_or_nil(rule[RULE.task])
+    and is_text_or_nil(rule[RULE.step]) and rule
 end
 
-local rules
-local function rule_for(id, task, name)
-  if not rules then
-    rules = redis.call('HGETALL', P .. 'rules')
-    for i = 2, #rules, 2 do
-      rules[i] = read_rule(rules[i - 1], rules[i])
+local all_rules
+
+-- The id and the table of a rule that matches; `name` is that of a step, or nil for a body.
+local function find_rule(id, task, name)
+  if not all_rules then
+    all_rules = redis.call('HGETALL', KEY.pause_rules)
+    for i = 2, #all_rules, 2 do
+      all_rules[i] = read_rule(all_rules[i - 1], all_rules[i])
     end
   end
-  for i = 1, #rules, 2 do
-    local rule = rules[i + 1]
-    if rule and (not rule.execution or rule.execution == id) and (not rule.task or rule.task == task)
-      and (not rule.step or (name and glob(rule.step, name))) then
-      return rules[i], rule
+  for i = 1, #all_rules, 2 do
+    local rule = all_rules[i + 1]
+    if rule and (not rule[RULE.execution] or rule[RULE.execution] == id)
+      and (not rule[RULE.task] or rule[RULE.task] == task)
+      and (not rule[RULE.step] or (name and glob(rule[RULE.step], name))) then
+      return all_rules[i], rule
     end
   end
 end
 
-local function hold_member(rule, member)
-  redis.call('ZADD', P .. 'held:' .. rule, now(), member)
+local function add_paused(rule_id, member)
+  redis.call('ZADD', KEY.paused(rule_id), now(), member)
 end
 
-local function stop_clock(id, x)
-  if x.deadline ~= '' then
-    redis.call('HSET', P .. 'x:' .. id, 'remaining', tonumber(x.deadline) - now())
-    redis.call('HDEL', P .. 'x:' .. id, 'deadline')
-    x.deadline = ''
+-- Releases an execution from a pause rule and restarts the clock of its deadline.
+local function release_from_pause(id, x)
+  local left = redis.call('HGET', KEY.execution(id), FIELD.paused_deadline_ms)
+  if x.paused_by ~= '' then
+    redis.call('ZREM', KEY.paused(x.paused_by), execution_member(id))
+    redis.call('HDEL', KEY.execution(id), FIELD.paused_by)
+    x.paused_by = ''
   end
+  resume_deadline(id, x, left)
 end

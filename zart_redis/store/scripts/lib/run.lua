@@ -1,62 +1,91 @@
 -- Runs: the end of one goes into the history, the next one begins.
 
+-- Moves the present run into the history; begin_run follows.
 local function archive(id)
-  local key = P .. 'x:' .. id
-  local v = redis.call('HMGET', key, 'run', 'status', 'facet')
-  redis.call('HSET', P .. 'h:' .. id, v[1], cmsgpack.pack(redis.call('HGETALL', key)))
-  redis.call('ZREM', P .. 'i:' .. v[2] .. ':' .. v[3], id)
-  redis.call('ZREM', P .. 'expiring', id)
-  redis.call('HDEL', P .. 'damaged', id)
+  local key = KEY.execution(id)
+  local fields = redis.call('HMGET', key, FIELD.run, FIELD.status, FIELD.bucket, FIELD.continued_runs)
+  redis.call('HSET', KEY.history(id), fields[1], cmsgpack.pack(redis.call('HGETALL', key)))
+  redis.call('ZREM', KEY.index(fields[2], fields[3]), id)
+  redis.call('ZREM', KEY.expiring, id)
+  redis.call('HDEL', KEY.damaged, id)
   redis.call('DEL', key)
-end
-
--- Ends a run that is live: what it has in hand is fenced off, its children, timers and waits go.
-local function break_off(id, x)
-  signal_owner(x.fence, 'drop', x.entry)
-  drop_children(id, x)
-  forget_entry(x.queue, x.entry)
-  forget_waits(id, x)
-  redis.call('HSET', P .. 'x:' .. id, 'finished', now())
-  move(id, x, 'cancelled')
-  redis.call('PUBLISH', P .. 'done:' .. id, 'cancelled')
-end
-
-local function facet_of(task, queue)
-  local name = cjson.encode({ task, queue })
-  local facet = redis.call('HGET', P .. 'facets', name)
-  if not facet then
-    facet = tostring(redis.call('HLEN', P .. 'facets') + 1)
-    redis.call('HSET', P .. 'facets', name, facet)
+  if fields[4] then
+    redis.call('HSET', key, FIELD.continued_runs, fields[4])
   end
-  return facet
 end
 
--- run: { number, fence, task, queue, input, nonce, trigger, by, delay, timeout }; the last four may be ''
+-- Deletes what was recorded in a run.
+local function delete_run(id, run)
+  run = string.match(run, '^%d+$') or '0'
+  for _, scope in ipairs({ run, run .. 'f' }) do
+    redis.call('UNLINK', KEY.records(id, scope), KEY.attempts(id, scope))
+  end
+  redis.call('UNLINK', KEY.events(id, run))
+end
+
+-- Aborts a live run: revokes its claim and removes its scheduled steps, timers and waits.
+local function abort_run(id, x)
+  notify_worker(x.fence, SIGNAL.revoke, x.entry)
+  drop_steps(id, x)
+  detach(id, x, free_fence(x.fence), FIELD.finished, now())
+  clear_waits(id, x)
+  set_status(id, x, STATUS.cancelled)
+  redis.call('PUBLISH', CHANNEL.done(id), STATUS.cancelled)
+end
+
+local function bucket_name(task, queue, version)
+  return cjson.encode({ task, queue, tonumber(version) })
+end
+
+-- `version` is that of a run that is bound to one, else nil or false.
+local function bucket_of(task, queue, version)
+  local name = bucket_name(task, queue, version)
+  local bucket = redis.call('HGET', KEY.buckets, name)
+  if not bucket then
+    bucket = tostring(redis.call('HLEN', KEY.buckets) + 1)
+    redis.call('HSET', KEY.buckets, name, bucket)
+  end
+  return bucket
+end
+
+-- Binds a run to the version of a handler.
+local function bind_version(id, x, version)
+  local bucket = bucket_of(x.task, x.queue, version)
+  redis.call('ZREM', KEY.index(x.status, x.bucket), id)
+  redis.call('ZADD', KEY.index(x.status, bucket), x.created, id)
+  x.version, x.bucket = version, bucket
+  redis.call('HSET', KEY.execution(id), FIELD.version, version, FIELD.bucket, bucket)
+  if version ~= '1' then -- which is what those run that know of no versions
+    local needs = redis.call('HGET', KEY.execution(id), FIELD.needs)
+    redis.call('HSET', KEY.execution(id), FIELD.needs, needs and needs .. ' versions' or 'versions')
+  end
+end
+
+-- Returns the execution, whose timer the caller sets if it is delayed or has a deadline.
+--
+-- run: { number, fence, task, queue, input, nonce, trigger, triggered_by, delay, timeout }; the last four may be ''
 local function begin_run(id, run)
-  local key = P .. 'x:' .. id
-  local facet = facet_of(run.task, run.queue)
-  local x = { status = 'scheduled', facet = facet, created = now(), queue = run.queue, entry = '', deadline = '' }
-  redis.call('HSET', key, 'status', x.status, 'task', run.task, 'queue', run.queue, 'facet', facet,
-    'run', run.number, 'scope', run.number, 'fence', run.fence, 'entry', '', 'attempt', 1, 'created', x.created,
-    'input', run.input, 'nonce', run.nonce)
+  local key = KEY.execution(id)
+  local bucket = bucket_of(run.task, run.queue)
+  local x = { status = STATUS.scheduled, bucket = bucket, created = now(), queue = run.queue, entry = '', deadline = '' }
+  redis.call('HSET', key, FIELD.status, x.status, FIELD.task, run.task, FIELD.queue, run.queue, FIELD.bucket, bucket,
+    FIELD.run, run.number, FIELD.scope, run.number, FIELD.fence, run.fence, FIELD.entry, '', FIELD.attempt, 1,
+    FIELD.created, x.created, FIELD.input, run.input, FIELD.nonce, run.nonce)
   if run.trigger ~= '' then
-    redis.call('HSET', key, 'trigger', run.trigger)
+    redis.call('HSET', key, FIELD.trigger, run.trigger)
   end
-  if run.by ~= '' then
-    redis.call('HSET', key, 'by', run.by)
+  if run.triggered_by ~= '' then
+    redis.call('HSET', key, FIELD.triggered_by, run.triggered_by)
   end
-  redis.call('ZADD', P .. 'i:scheduled:' .. facet, x.created, id)
-  redis.call('ZADD', P .. 'ids', 0, id)
+  redis.call('ZADD', KEY.index(STATUS.scheduled, bucket), x.created, id)
+  redis.call('ZADD', KEY.ids, 0, id)
   if run.timeout ~= '' then
-    x.deadline = now() + tonumber(run.timeout)
-    redis.call('HSET', key, 'deadline', x.deadline)
+    set_deadline(id, x, now() + tonumber(run.timeout))
   end
   if run.delay == '' then
     enqueue(id, x)
   else
-    redis.call('HSET', P .. 'w:' .. id, '', 'd' .. (now() + tonumber(run.delay)))
+    redis.call('ZADD', KEY.waits(id), in_ms(run.delay), WAIT.delay)
   end
-  if run.delay ~= '' or run.timeout ~= '' then
-    arm(id, x)
-  end
+  return x
 end

@@ -1,9 +1,21 @@
 -- The timers: one sorted set of due times.
 
--- Sets a timer; if it is now the first one due, the workers' timer loops are told.
+-- How long an unknown or unusable timer is put off, so that it neither spins nor blocks those behind it.
+local PUT_OFF_MS = 2000
+
+-- Sets a timer, and tells the workers' timer loops if it is now the first one due.
 local function set_timer(member, due)
-  redis.call('ZADD', P .. 'timers', due, member)
-  if redis.call('ZRANGE', P .. 'timers', 0, 0)[1] == member then
-    redis.call('PUBLISH', P .. 'timers', due)
+  redis.call('ZADD', KEY.timers, due, member)
+  if redis.call('ZRANGE', KEY.timers, 0, 0)[1] == member then
+    redis.call('PUBLISH', CHANNEL.timers, due)
   end
+end
+
+-- The timer that removes scheduled steps which were set aside under a key.
+local function dropped_member(key)
+  return TIMER.dropped .. string.sub(key, #P + 1)
+end
+
+local function put_off_timer(member)
+  redis.call('ZADD', KEY.timers, 'XX', now() + PUT_OFF_MS, member)
 end

@@ -1,0 +1,305 @@
+"""The second law and the consistency of all indexes, checked on all keys of a partition at one moment.
+
+Written from `store/README.md`, not from the scripts. Whatever the doctor finds is a violation; `findings` says which
+violations it must find. The rest is stricter than the doctor, which ignores what repairs itself or does no harm:
+
+- entries and timers that belong to nothing: they are dropped when they are claimed or fire;
+- timers that are too early, and timers of a live execution for which nothing is due;
+- a status, a fence or a counter of a group that does not fit the rest, as long as something wakes the execution;
+- a lease that is missing: workers look for consumers without one.
+
+Only the doctor checks the types and the format of what is stored; here that is an exception.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from math import inf
+
+from tests.snapshot import Child, Snapshot, as_text
+
+FINAL = ("completed", "failed", "cancelled")
+LIVE = ("scheduled", "running", "waiting")
+
+
+def violations(snapshot: Snapshot, *, at_rest: bool = False) -> list[str]:
+    """What is wrong, in words; at rest, when all has ended, nothing may be queued, set or registered either."""
+    checks = _Checks(snapshot)
+    checks.run()
+    if at_rest:
+        checks.rest()
+    return checks.wrong
+
+
+def findings(snapshot: Snapshot) -> set[tuple[str, str]]:
+    """What the doctor must find, and nothing else: its word for it, and the id or key."""
+    checks = _Checks(snapshot)
+    checks.run()
+    return checks.findings
+
+
+class _Checks:
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.s = snapshot
+        self.wrong: list[str] = []
+        self.findings: set[tuple[str, str]] = set()
+        self.x = snapshot.executions()
+        self.timer = snapshot.zsets.get("timers", {})
+        self.step_timers = _steps(self.timer)
+        self.dropped = [dropped for steps in snapshot.dropped.values() for dropped in steps.items()]
+
+    def run(self) -> None:
+        for execution_id, x in self.x.items():
+            self.execution(execution_id, x)
+        for execution_id, why in self.s.hashes.get("damaged", {}).items():
+            self.find("damaged", execution_id, f"{execution_id} was set aside: {as_text(why)}")
+        self.streams()
+        self.timers()
+        self.owners()
+
+    def say(self, problem: str) -> None:
+        self.wrong.append(problem)
+
+    def find(self, word: str, subject: str, problem: str) -> None:
+        """The doctor must find it too."""
+        self.wrong.append(problem)
+        self.findings.add((word, subject))
+
+    def execution(self, id: str, x: Mapping[str, str]) -> None:
+        places = [key for key, members in self.s.zsets.items() if key.startswith("i:") and id in members]
+        expected = f"i:{x.get('status')}:{x.get('bucket')}"
+        if places != [expected]:
+            self.find("index", id, f"{id} is indexed in {places}, not in {expected}")
+        elif self.s.zsets[expected][id] != float(x["created"]):
+            self.say(f"{id} is indexed under another time than its creation")
+        if id not in self.s.zsets.get("ids", {}):
+            self.find("index", id, f"{id} is not in the list of all ids")
+        if x["status"] in LIVE:
+            self.live(id, x)
+        elif x["status"] in FINAL:
+            self.final(id, x)
+        else:
+            self.find("status", id, f"{id} has the status {x['status']!r}")
+
+    def final(self, id: str, x: Mapping[str, str]) -> None:
+        if id not in self.s.zsets.get("expiring", {}):
+            self.find("expiry", id, f"{id} has ended and never expires")
+        for name in ("entry", "deadline", "pending_retention", "fail_reason", "paused_by", "paused_deadline_ms"):
+            if x.get(name):
+                self.say(f"{id} has ended and still has {name}={x[name]!r}")
+        if "@" not in x["fence"] or x["fence"].split("@")[1]:
+            self.say(f"{id} has ended and its fence is {x['fence']!r}")
+        if f"x{id}" in self.timer:
+            self.find("leftover", id, f"{id} has ended and has a timer")
+        for kind in ("w", "g", "n"):
+            if f"{kind}:{id}" in self.s.raw:
+                self.find("leftover", id, f"{id} has ended and still has {kind}:")
+        for owner, scope in self.s.children:
+            if owner == id:
+                self.find("leftover", id, f"{id} has ended and still has c: of scope {scope}")
+
+    def live(self, id: str, x: Mapping[str, str]) -> None:
+        if id in self.s.zsets.get("expiring", {}):
+            self.find("expiry", id, f"{id} is live and expires")
+        waits = self.s.zsets.get(f"w:{id}", {})
+        children = self.s.children.get((id, x["scope"]), {})
+        for owner, scope in self.s.children:
+            if owner == id and scope != x["scope"]:
+                self.say(f"{id} still has scheduled steps of scope {scope}, and is in {x['scope']}")
+        if x.get("entry"):
+            self.queued(id, x)
+        else:
+            self.parked(id, x, waits, children)
+        self.rules(id, x, waits)
+        if ("lost", id) not in self.findings:
+            self.timer_of(id, x, waits)
+        for name, child in children.items():
+            self.child(id, x, name, child)
+
+    def queued(self, id: str, x: Mapping[str, str]) -> None:
+        """A body that a worker holds or will claim."""
+        entry, owner = x["entry"], x["fence"].partition("@")[2]
+        consumer = self.s.pending.get(x["queue"], {}).get(entry)
+        if self.s.entries.get(x["queue"], {}).get(entry) != ("x", id):
+            self.find("entry", id, f"LOST: the entry {entry} of {id} is not in its stream")
+        elif owner and consumer is None:
+            self.find("entry", id, f"LOST: {id} is held by {owner}, and its entry is not pending")
+        elif owner and consumer != owner:
+            self.say(f"{id} is held by {owner}, and its entry is pending for {consumer}")
+        if owner and owner not in self.s.zsets.get("workers", {}):
+            self.say(f"{id} is held by {owner}, who has no lease")
+        if x["status"] == "waiting":
+            self.say(f"{id} is waiting, and has an entry")
+
+    def parked(self, id: str, x: Mapping[str, str], waits: Mapping[str, float], children: Mapping[str, Child]) -> None:
+        if x.get("paused_by"):
+            wakes = [*self.holding([x["paused_by"]], f"x{id}")]
+        elif x.get("unserved"):
+            wakes = self.unserved(f"{x['bucket']}:{x['unserved']}", f"x{id}")
+        elif x.get("pending_retention"):
+            wakes = [*children]
+        else:
+            timer = self.timer.get(f"x{id}", inf)
+            wakes = [
+                wait
+                for wait, due in waits.items()
+                if wait[0] != "p" and (timer <= due < inf or (due == inf and (wait[0] == "w" or timer < inf)))
+            ]
+            wakes += self.holding((wait[1:] for wait in waits if wait.startswith("p")), f"x{id}")
+            wakes += self.groups(id, children)
+        if not wakes:
+            self.find("lost", id, f"LOST: {id} is {x['status']} and nothing will ever wake it: {dict(x)} {waits}")
+        if x["status"] == "running":
+            self.say(f"{id} is running and has no entry")
+        if not x["fence"].endswith("@"):
+            self.say(f"{id} is parked, and its fence {x['fence']!r} names an owner")
+
+    def holding(self, rules: Iterable[str], member: str) -> Iterator[str]:
+        """The rules that hold this, and will let go of it: they exist, or have just gone."""
+        for rule in rules:
+            will_let_go = rule in self.s.hashes.get("pause_rules", {}) or f"r{rule}" in self.timer
+            if will_let_go and member in self.s.zsets.get(f"paused:{rule}", {}):
+                yield rule
+
+    def unserved(self, kind: str, member: str) -> list[str]:
+        """The set from which a worker of the right version will take this."""
+        is_known = kind in self.s.hashes.get("unserved", {})
+        return [kind] if is_known and member in self.s.zsets.get(f"unserved:{kind}", {}) else []
+
+    def rules(self, id: str, x: Mapping[str, str], waits: Mapping[str, float]) -> None:
+        rules = {wait[1:] for wait in waits if wait.startswith("p")} | {x.get("paused_by") or ""} - {""}
+        for rule in rules.difference(self.holding(rules, f"x{id}")):
+            self.say(f"{id} says that it is held by rule {rule}, which does not exist or does not know it")
+
+    def timer_of(self, id: str, x: Mapping[str, str], waits: Mapping[str, float]) -> None:
+        due = [at for at in waits.values() if at < inf]
+        if x.get("deadline"):
+            due.append(int(float(x["deadline"])))
+        set_to = self.timer.get(f"x{id}")
+        if due and (set_to is None or set_to > min(due)):
+            problem = f"the timer of {id} is set to {set_to}, and first due is {sorted(due)}: {waits}"
+            self.find("timer", id, problem)
+        elif set_to is not None and not due and not x.get("entry"):
+            self.say(f"the timer of {id} is set to {set_to}, and nothing is due: {waits}")
+
+    def groups(self, id: str, children: Mapping[str, Child]) -> list[str]:
+        """The groups of scheduled steps that will wake it: none if one of them is wrong."""
+        waited = {n: as_text(v) for n, v in self.s.hashes.get(f"g:{id}", {}).items()}
+        missing = Counter(
+            group for name, groups in waited.items() if name[0] == "=" for group in groups.split(",") if group
+        )
+        counted = Counter({name[1:]: int(count) for name, count in waited.items() if name[0] == "#"})
+        unknown = [name for name in waited if name[0] == "=" and name[1:] not in children]
+        if unknown or missing != counted:
+            self.say(f"groups of {id} count {counted} and name {missing}; unknown are {unknown}")
+            return []
+        return list(counted)
+
+    def child(self, id: str, x: Mapping[str, str], name: str, child: Child) -> None:
+        step, owner = (id, x["scope"], name), child.fence.partition("@")[2]
+        consumer = self.s.pending.get(x["queue"], {}).get(child.entry)
+        if child.entry:
+            expected = ("s", id, "scope", x["scope"], "name", name)
+            if self.s.entries.get(x["queue"], {}).get(child.entry) != expected:
+                self.find("child", id, f"LOST: the entry of the scheduled step {name!r} of {id} is not in its stream")
+            elif owner and consumer is None:
+                self.find("child", id, f"LOST: step {name!r} of {id} is held by {owner}, and its entry is not pending")
+            elif owner and consumer != owner:
+                self.say(f"step {name!r} of {id} is held by {owner}, and its entry is pending for {consumer}")
+        elif child.paused_by:
+            members = {member for member in self.s.zsets.get(f"paused:{child.paused_by}", {}) if member[0] == "s"}
+            if not any(_steps([member]) == {step} and [*self.holding([child.paused_by], member)] for member in members):
+                self.find("child", id, f"LOST: step {name!r} of {id} is not held by rule {child.paused_by}")
+        elif child.unserved:
+            members = {member for member in self.s.zsets.get(f"unserved:{child.unserved}", {}) if member[0] == "s"}
+            if not any(_steps([member]) == {step} and self.unserved(child.unserved, member) for member in members):
+                self.find("child", id, f"LOST: step {name!r} of {id} waits in no set for a worker")
+        elif step not in self.step_timers:
+            self.find("child", id, f"LOST: nothing will wake the scheduled step {name!r} of {id}")
+
+    def streams(self) -> None:
+        for queue, entries in self.s.entries.items():
+            for entry, fields in entries.items():
+                if not self.stands_for_something(queue, entry, fields):
+                    self.say(f"the entry {entry} of queue {queue} stands for nothing: {fields}")
+            for entry, consumer in self.s.pending[queue].items():
+                if entry not in entries:
+                    self.say(f"{entry} pends for {consumer} in queue {queue} and is deleted")
+
+    def stands_for_something(self, queue: str, entry: str, fields: tuple[str, ...]) -> bool:
+        x = self.x.get(fields[1], {})
+        if fields[0] == "x":
+            return x.get("entry") == entry and x.get("queue") == queue
+        child = self.s.children.get((fields[1], fields[3]), {}).get(fields[5])
+        if child is not None and child.entry == entry:
+            return True
+        step = (fields[1], fields[3], fields[5])
+        return any(step == dropped and found.entry == entry for dropped, found in self.dropped)
+
+    def timers(self) -> None:
+        for member in self.timer:
+            if member[0] == "x":
+                if member[1:] not in self.x:
+                    self.find("orphan", member[1:], f"the timer {member} belongs to no execution")
+            elif member[0] == "s":
+                id, scope, name = json.loads(member[1:])
+                child = self.s.children.get((id, str(scope)), {}).get(name)
+                is_dropped = any(step == (id, str(scope), name) for step, _ in self.dropped)
+                if (child is None or child.entry or child.paused_by) and not is_dropped:
+                    self.say(f"the timer {member} stands for nothing")
+            elif member[0] == "d" and member[1:] not in self.s.dropped:
+                self.say(f"the timer {member} stands for nothing")
+            elif member[0] == "e":
+                queue, entry = json.loads(member[1:])
+                if entry not in self.s.entries.get(queue, {}):
+                    self.say(f"the timer {member} stands for nothing")
+
+    def owners(self) -> None:
+        """Everything that belongs to an execution belongs to one that exists."""
+        for key in self.s.raw:
+            kind, _, rest = key.partition(":")
+            if kind in ("r", "a", "e", "c"):
+                id, _, scope = rest.rpartition(":")
+                if id not in self.x or int(scope.removesuffix("f")) > int(self.x[id]["run"]):
+                    self.find("orphan", key, f"{key} belongs to no execution, or to a run that was not")
+            elif kind == "d" and f"d{key}" not in self.timer:
+                self.find("orphan", key, f"nothing will remove the dropped steps of {key}")
+            elif kind in ("w", "g", "h", "n") and rest not in self.x:
+                self.find("orphan", key, f"{key} belongs to no execution")
+        for key, members in self.s.zsets.items():
+            if key in ("ids", "expiring") or key.startswith("i:"):
+                for id in members.keys() - self.x.keys():
+                    self.find("orphan", id, f"{key} lists {id}, which does not exist")
+
+    def rest(self) -> None:
+        for queue, entries in self.s.entries.items():
+            if entries or self.s.pending[queue]:
+                self.say(f"queue {queue} still has {entries}, {self.s.pending[queue]}")
+        if self.timer:
+            self.say(f"timers are left: {self.timer}")
+        for key in self.s.raw:
+            if key.partition(":")[0] in ("w", "g", "n", "c", "d", "paused", "held", "unserved"):
+                self.say(f"{key} is left")
+        for id, x in self.x.items():
+            if x["status"] not in FINAL:
+                self.say(f"{id} is {x['status']}")
+
+
+LASTING = {"q", "b", "s", "u", "queues", "buckets", "workers", "worker_info", "meta", "pause_rules", "purged_epoch"} | {
+    "heartbeats",
+    "rejoined",
+    "traced",
+}
+"""Keys that may be there when no execution is."""
+
+
+def leftovers(snapshot: Snapshot) -> list[str]:
+    """Keys that have outlived all executions, whose retention is over."""
+    return sorted(key for key in snapshot.raw if key.partition(":")[0] not in LASTING)
+
+
+def _steps(members: Iterable[str]) -> set[tuple[str, str, str]]:
+    """The scheduled steps among the members of `timers` or of a rule's `paused`: (id, scope, name)."""
+    return {tuple(json.loads(member[1:])) for member in members if member.startswith("s")}

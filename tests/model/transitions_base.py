@@ -1,0 +1,290 @@
+"""What the transitions of the model are made of: queues, waking, holding, the begin and the end of a run."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from tests.model.records import TIMER_PREFIX, stamp
+from tests.model.state import Blame, Child, Claim, Entry, Execution, News, Refused, Rule
+from zart_redis import names
+
+
+class TransitionsBase:
+    def __init__(self, now: int) -> None:
+        self.now = now
+        self.executions: dict[str, Execution] = {}
+        self.queues: dict[str, list[Entry]] = defaultdict(list)
+        self.rules: dict[str, Rule] = {}
+        self.gone_rules: dict[str, int] = {}
+        """Rules that have gone, whose holds are still to be let go, and since when."""
+        self.rejoined: set[str] = set()
+        """Workers that came back after they had been given up."""
+        self.traced: set[str] = set()
+        """Workers whose death was traced to a suspect."""
+
+    def entries(self) -> Iterator[Entry]:
+        for queue in self.queues.values():
+            yield from queue
+
+    def _begin(
+        self, old: Execution | None, id: str, task: str, queue: str, data: bytes, timeout: int | None
+    ) -> Execution:
+        new = Execution(id, 1, task, queue, data, self.now, defaultdict(dict), defaultdict(dict), {})
+        if old:
+            new.run, new.records, new.events = old.run + 1, old.records, old.events
+            new.past = old.past | {old.run: old.status}
+        if timeout is not None:
+            new.deadline = self.now + timeout
+        self.executions[id] = new
+        return new
+
+    def _break_off(self, x: Execution) -> None:
+        if x.live:
+            self._complete(x, "cancelled", 0)
+
+    def _complete(self, x: Execution, status: str, retention: int) -> None:
+        self._drop_children(x)
+        self._dequeue(x)
+        self._forget_waits(x)
+        x.claim = x.paused_by = x.deadline = x.paused_deadline_ms = x.pending_retention = None
+        x.fail_reason, x.blame, x.kept_by, x.parked_at = "", None, "", None
+        x.status, x.expires = status, self.now + retention
+
+    def _enqueue(self, work: Execution | Child, *, back: bool = False) -> None:
+        x = work if isinstance(work, Execution) else work.parent
+        lane = "?" if work.blame and work.blame.suspect else "!" if back else ""
+        work.entry = Entry(work, lane)
+        self.queues[x.queue].append(work.entry)
+        if isinstance(work, Child):
+            work.due = work.paused_by = None
+
+    def _dequeue(self, work: Execution | Child) -> None:
+        x = work if isinstance(work, Execution) else work.parent
+        if work.entry:
+            self.queues[x.queue].remove(work.entry)
+        work.entry = None
+
+    def _drop_children(self, x: Execution) -> None:
+        for child in x.children.values():
+            self._dequeue(child)
+            child.claim = None
+        x.children.clear()
+
+    def _forget_waits(self, x: Execution) -> None:
+        x.hold = None
+        x.waits.clear()
+        x.groups.clear()
+        x.news.clear()
+
+    def _put_down(self, x: Execution) -> None:
+        self._dequeue(x)
+        x.claim = None
+        x.status = "waiting"
+
+    def _wake(self, x: Execution) -> None:
+        """Queue a parked body. One that is queued or held already runs anyway; a paused one stays paused."""
+        if x.entry is None and x.paused_by is None:
+            self._enqueue(x)
+            if x.status == "waiting":
+                x.status = "running"
+
+    def _held(self, claim: Claim) -> Execution:
+        for x in self.executions.values():
+            if x.claim is claim:
+                return x
+        raise Refused
+
+    def _held_child(self, child: Child, claim: Claim) -> Execution:
+        if child.claim is not claim:
+            raise Refused
+        return child.parent
+
+    def _records(self, claim: Claim) -> dict[str, bytes]:
+        x = self._held(claim)
+        return x.records[x.scope]
+
+    # ---- completions ----
+
+    def _number(self, x: Execution) -> int:
+        """The number of the next completion."""
+        x.completions = (x.completions or 0) + 1
+        return x.completions
+
+    def _announce(self, x: Execution, number: int, kind: str, name: str) -> None:
+        if x.claim or x.kept_by:
+            x.news.append(News(number, kind, name))
+
+    def _complete_wait(self, x: Execution, kind: str, name: str, recorded_name: str, record: bytes) -> None:
+        number = self._number(x)
+        x.records[x.scope][recorded_name] = record + stamp(self.now, number)
+        self._announce(x, number, kind, name)
+
+    def news(self, x: Execution) -> list[tuple[str, str, bytes]]:
+        """What others have completed, as a worker learns of it."""
+        return [self._completion(x, news) for news in x.news]
+
+    def _completion(self, x: Execution, news: News) -> tuple[str, str, bytes]:
+        """A completion as a worker learns of it."""
+        number, kind, name = news
+        event = x.events[x.run].get(name)
+        if kind == "w" and event and event.number == number:
+            return kind, name, b"E" + event.payload
+        return kind, name, x.records[x.scope].get(TIMER_PREFIX + name if kind == "t" else name, b"")
+
+    def _fire_overdue(self, x: Execution) -> int:
+        """What is due ends before anything else completes, in order of time. Returns how much that was."""
+        overdue = [(due, wait.encode()) for wait, due in x.waits.items() if due is not None and due <= self.now]
+        for due, encoded in sorted(overdue):
+            wait = encoded.decode()
+            del x.waits[wait]
+            letter, name = wait[0], wait[1:]
+            if letter == "t":
+                self._complete_wait(x, letter, name, TIMER_PREFIX + name, f"F{due}".encode())
+            elif letter in "sw":
+                self._complete_wait(x, letter, name, name, b"S" if letter == "s" else b"T")
+        return len(overdue)
+
+    def _catch_up(self, x: Execution) -> None:
+        if self._fire_overdue(x):
+            self._wake(x)
+
+    def _register(self, x: Execution, letter: str, name: str, argument: str) -> bool:
+        """Register a wait. Returns True if it is over already, and no completion says so."""
+        records = x.records[x.scope]
+        match letter:
+            case "t" if TIMER_PREFIX + name not in records:
+                x.waits[f"t{name}"] = int(argument[1:])
+            case "a":
+                record = records.get(name, b"")
+                due = int(record.split(b",")[2]) if record.startswith(b"a") else self.now
+                if due <= self.now:
+                    return True
+                x.waits[f"a{name}"] = due
+            case "p":
+                if name not in self.rules:
+                    return True
+                x.waits[f"p{name}"] = None
+            case "s" | "w" if letter == "s" or name not in x.events[x.run]:
+                if name not in records:
+                    due_text = argument[1:] if argument[:1] in ("@", "") else str(self.now + int(argument))
+                    records[name] = f"{letter}{due_text}".encode()
+                if records[name].startswith(letter.encode()):
+                    x.waits[letter + name] = int(records[name][1:]) if records[name][1:] else None
+        return False
+
+    def _claim_entries(
+        self, worker: str, entries: Sequence[Entry], *, quarantine: bool = False
+    ) -> list[Execution | Child]:
+        for entry in entries:
+            entry.reader = worker
+        return [
+            entry.work
+            for entry in entries
+            if entry.work.entry is entry and self._claim(entry.work, worker, quarantine=quarantine)
+        ]
+
+    def _claim(self, work: Execution | Child, worker: str, *, quarantine: bool = False) -> bool:
+        x = work if isinstance(work, Execution) else work.parent
+        rule = self._rule_for(x, work.name if isinstance(work, Child) else None)
+        if rule and (isinstance(work, Child) or not x.fail_reason):
+            self._hold(work, rule)
+            return False
+        if quarantine and work.blame and work.blame.suspect and self._is_cleared(work.blame):
+            self._dequeue(work)
+            work.blame = None
+            self._enqueue(work, back=True)
+            return False
+        if isinstance(work, Child):
+            work.claim, work.unrunnable = Claim(worker, before=work.hold), False
+            if work.timeout is not None and work.deadline is None:
+                work.deadline = self.now + work.timeout
+            return True
+        before, x.hold = x.hold, None
+        if before:
+            x.waits.pop("h", None)
+            x.waits.pop("u", None)
+        self._let_go(x)
+        if x.deadline is not None and x.deadline <= self.now:
+            self._drop_children(x)
+            x.deadline, x.pending_retention, x.fail_reason, x.blame = None, None, "deadline", None
+        self._fire_overdue(x)
+        is_kept = x.kept_by == worker and not x.fail_reason
+        if not is_kept:
+            x.groups.clear()
+            x.news.clear()
+        x.claim, x.kept_by = Claim(worker, x.started is not None, before, is_kept), ""
+        if x.status == "scheduled" and x.started is None:
+            x.started = self.now
+        x.status = "running"
+        return True
+
+    def _rule_for(self, x: Execution, step: str | None) -> Rule | None:
+        for rule in self.rules.values():
+            for_step = rule.step is None or (step is not None and names.matches(rule.step, step))
+            if rule.execution in (None, x.id) and rule.task in (None, x.task) and for_step:
+                return rule
+        return None
+
+    def _hold(self, work: Execution | Child, rule: Rule) -> None:
+        self._dequeue(work)
+        work.claim, work.paused_by = None, rule.id
+        if isinstance(work, Execution):
+            if rule.extend:
+                self._stop_clock(work)
+            if work.status == "running":
+                work.status = "waiting"
+
+    def _stop_clock(self, x: Execution) -> None:
+        if x.deadline is not None:
+            x.paused_deadline_ms, x.deadline = x.deadline - self.now, None
+
+    def _let_go(self, x: Execution) -> None:
+        if x.paused_deadline_ms is not None:
+            x.deadline = self.now + x.paused_deadline_ms
+        x.paused_by = x.paused_deadline_ms = None
+
+    def _let_go_of(self, rule: str) -> None:
+        del self.gone_rules[rule]
+        for x in self.executions.values():
+            for child in x.children.values():
+                if child.paused_by == rule:
+                    self._enqueue(child)
+            if rule in x.rules():
+                x.waits.pop(f"p{rule}", None)
+                if x.paused_by in (None, rule):
+                    self._let_go(x)
+                    self._wake(x)
+
+    def _fire(self, x: Execution) -> None:
+        if x.deadline is not None and x.deadline <= self.now:
+            self._drop_children(x)
+            self._dequeue(x)
+            self._forget_waits(x)
+            x.claim = x.deadline = x.pending_retention = None
+            self._let_go(x)
+            x.fail_reason, x.blame = "deadline", None
+            self._wake(x)
+            return
+        self._catch_up(x)
+
+    def _blame(self, blame: Blame | None, worker: str, cause: str, allowed: int, *, alone: bool) -> Blame:
+        blame = blame or Blame()
+        is_first, is_proven = not blame.deaths, blame.suspect and alone
+        counts = cause == "proof" or is_proven
+        if cause == "lapse" and is_proven:
+            counts = worker not in self.rejoined  # in this model there is no patience
+        elif counts:
+            self.traced.update(blame.together)
+            blame.together = []
+        else:
+            blame.together.append(worker)
+        blame.counted += counts
+        blame.deaths.append((worker, counts))
+        blame.suspect = cause == "crash" or (cause != "proof" and not is_first)
+        if blame.counted >= allowed:
+            blame.convicted, blame.suspect = True, False
+        return blame
+
+    def _is_cleared(self, blame: Blame) -> bool:
+        return bool(self.traced.intersection(blame.together))

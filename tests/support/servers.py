@@ -1,0 +1,228 @@
+"""Redis servers for tests: real processes that a test may stop, kill, freeze and start again."""
+
+import asyncio
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Self
+
+import redis
+from redis.backoff import NoBackoff
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS as SLOTS
+from redis.retry import Retry
+
+from zart_redis.store.embedded import find_redis_server
+
+
+def installed_servers() -> dict[str, Path]:
+    """Every redis-server at hand by its version, as in ``{"redis-6.2": ..., "redis-7.0": ...}``."""
+    on_path = shutil.which("redis-server")
+    found: dict[str, Path] = {}
+    for binary in (find_redis_server(), *([Path(on_path)] if on_path else [])):
+        said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
+        version = re.search(r"v=(\d+\.\d+)", said)
+        assert version, said
+        found.setdefault(f"redis-{version[1]}", binary)
+    return found
+
+
+def free_port() -> int:
+    """A port that is free, as is the one 10,000 above it, which a cluster node takes for its bus."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as node, socket.socket() as bus, suppress(OSError):
+            node.bind(("127.0.0.1", port))
+            bus.bind(("127.0.0.1", port + 10_000))
+            return port
+
+
+class Proxy:
+    """A TCP address that leads to a server's unix socket, and can misbehave as networks do.
+
+    ``delay`` is how many seconds each piece of a reply is held back; ``reset()`` breaks all connections.
+    """
+
+    def __init__(self, target: Path, delay: float = 0.0) -> None:
+        self.delay = delay
+        self._target = target
+        self._clients: set[asyncio.StreamWriter] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        self.reset()
+        await asyncio.sleep(0.01)  # for the handlers to notice
+
+    def reset(self) -> None:
+        """Break every connection the hard way: the peer gets a RST, not an orderly end."""
+        for writer in self._clients:
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._clients.add(writer)
+        upstream, upstream_writer = await asyncio.open_unix_connection(str(self._target))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                requests = tasks.create_task(self._copy(reader, upstream_writer))
+                replies = tasks.create_task(self._copy(upstream, writer, delayed=True))
+                await asyncio.wait([requests, replies], return_when=asyncio.FIRST_COMPLETED)
+                requests.cancel()
+                replies.cancel()
+        finally:
+            self._clients.discard(writer)
+            writer.close()
+            upstream_writer.close()
+
+    async def _copy(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, delayed: bool = False) -> None:
+        with suppress(OSError, RuntimeError):  # RuntimeError: uvloop's, for a closed transport
+            while piece := await source.read(65536):
+                if delayed:
+                    await asyncio.sleep(self.delay)
+                sink.write(piece)
+
+
+class RedisProcess:
+    """A redis-server in a temporary folder of its own, on a unix socket and, if asked for, a port.
+
+    Without ``appendonly`` it forgets everything when it ends. ``options`` are more arguments for the server.
+    """
+
+    def __init__(
+        self,
+        binary: Path | None = None,
+        *,
+        port: int = 0,
+        appendonly: bool = False,
+        options: Sequence[str] = (),
+    ) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="zart-test-"))
+        self.socket = self.folder / "redis.sock"
+        self.binary = binary or find_redis_server()
+        self.port = port
+        self.url = f"unix://{self.socket}"
+        self.tcp_url = f"redis://127.0.0.1:{port}"
+        self._command: list[str | Path] = [
+            *(self.binary, "--dir", self.folder, "--save", ""),
+            *("--appendonly", "yes" if appendonly else "no", "--appendfsync", "always"),
+            *("--unixsocket", self.socket, "--port", str(port), "--bind", "127.0.0.1"),
+            *("--logfile", self.folder / "redis.log"),
+            *options,
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process, "it does not run"
+        return self._process.pid
+
+    def start(self) -> Self:
+        """Start it, and return when it answers."""
+        self.start_without_waiting()
+        assert self._process
+        deadline = time.monotonic() + 30
+        with self.connect() as client:
+            while True:
+                try:
+                    client.ping()
+                    return self
+                except redis.ConnectionError:
+                    assert self._process.poll() is None, (self.folder / "redis.log").read_text()
+                    assert time.monotonic() < deadline, "it does not answer"
+                    time.sleep(0.01)
+
+    def start_without_waiting(self) -> None:
+        """Start it, and return while it may not yet listen."""
+        assert self._process is None, "it runs already"
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+
+    def stop(self) -> None:
+        """End it in an orderly way."""
+        self._end(signal.SIGTERM)
+
+    def kill9(self) -> None:
+        """End it without a word, as a crash of the machine would."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def freeze(self) -> None:
+        """Let it hold still, its connections open, as a network that swallows everything would."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def unfreeze(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def aof(self) -> Path | None:
+        """The AOF: from Redis 7 on the last of several files. None before the first write."""
+        files = [*self.folder.glob("appendonly.aof"), *self.folder.glob("appendonlydir/*.incr.aof")]
+        return max(files, key=lambda file: int("0" + "".join(filter(str.isdigit, file.name))), default=None)
+
+    def connect(self) -> redis.Redis:
+        """A synchronous client that tries once."""
+        return redis.Redis(unix_socket_path=str(self.socket), socket_timeout=5, retry=Retry(NoBackoff(), 0))
+
+    def close(self) -> None:
+        """End it if it runs, and remove its folder."""
+        if self._process:
+            self.kill9()
+        shutil.rmtree(self.folder)
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _end(self, how: signal.Signals) -> None:
+        assert self._process, "it does not run"
+        self.unfreeze()
+        self._process.send_signal(how)
+        self._process.wait(timeout=30)
+        self._process = None
+
+
+@asynccontextmanager
+async def cluster(masters: int, **options: Any) -> AsyncIterator[list[RedisProcess]]:
+    """A Redis Cluster of so many masters, which share the slots evenly. `options` are those of `RedisProcess`."""
+    settings = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
+    async with AsyncExitStack() as stack:
+        nodes = [
+            stack.enter_context(RedisProcess(port=free_port(), options=settings, **options)) for _ in range(masters)
+        ]
+        for number, node in enumerate(nodes):
+            with node.connect() as client:
+                first, last = (SLOTS * edge // masters for edge in (number, number + 1))
+                client.execute_command("CLUSTER", "ADDSLOTS", *range(first, last))
+                client.execute_command("CLUSTER", "MEET", "127.0.0.1", nodes[0].port)
+        async with asyncio.timeout(20):
+            while not all(_sees(node, masters) for node in nodes):
+                await asyncio.sleep(0.05)
+        yield nodes
+
+
+def _sees(node: RedisProcess, masters: int) -> bool:
+    with node.connect() as client:
+        state: Any = client.execute_command("CLUSTER", "INFO")
+        return all(sign in state for sign in (b"cluster_state:ok", f"cluster_known_nodes:{masters}\r".encode()))

@@ -1,0 +1,143 @@
+"""Lists of executions and workers, and counts."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from zart_redis import names
+from zart_redis.client.connection import Client, decoding_errors_for, read_status
+from zart_redis.client.views import execution_record
+from zart_redis.errors import InvalidInput, SerializationError
+from zart_redis.logs import get_logger
+from zart_redis.model import ExecutionRecord, ExecutionStatus, WorkerInfo
+from zart_redis.store.index import Filter, Position
+from zart_redis.store.queries import QueueDepth
+
+MAX_PAGE = 1000
+
+log = get_logger()
+
+
+class ExecutionPage(list[ExecutionRecord]):
+    """A page of a list. `cursor` fetches the next page; it is None on the last one."""
+
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counts over the whole namespace."""
+
+    by_status: Mapping[ExecutionStatus, int]
+    by_task: Mapping[str, Mapping[ExecutionStatus, int]]
+    queues: Mapping[str, QueueDepth]
+    by_version: Mapping[str, Mapping[int, int]]
+    """How many live executions of each task are bound to each version; those that have not begun are bound to none."""
+    held: int = 0
+    """Executions and scheduled steps that no code here can run; see `doctor`."""
+
+
+class Lists(Client):
+    async def list_executions(
+        self,
+        *,
+        status: ExecutionStatus | str | None = None,
+        task_name: str | None = None,
+        queue: str | None = None,
+        id_prefix: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+        order: Literal["newest", "oldest"] = "newest",
+    ) -> ExecutionPage:
+        """A page of executions by time of creation, or by id if `id_prefix` is given. Pass the `cursor` of a page to
+        get the next one. The times are aware datetimes.
+
+        Raises:
+            InvalidInput: a time has no timezone, the status, order or cursor is invalid, or the limit is outside 1 to
+                1000.
+        """
+        if order not in ("newest", "oldest"):
+            raise InvalidInput(f'order is "newest" or "oldest", not {order!r}')
+        if type(limit) is not int or not 1 <= limit <= MAX_PAGE:
+            raise InvalidInput(f"limit is a number from 1 to {MAX_PAGE}, not {limit!r}")
+        wanted = Filter(
+            read_status(status),
+            task_name,
+            queue,
+            id_prefix,
+            _moment(created_after),
+            _moment(created_before),
+        )
+        names.check_optional(task_name, "the name of a task")
+        names.check_optional(queue, "the name of a queue")
+        names.check_optional(None if id_prefix == "" else id_prefix, "the prefix of an id")
+        after = None if cursor is None else _read_cursor(cursor)
+        newest = order == "newest"
+        store = await self._open()
+        pages = await asyncio.gather(*(p.index.page(wanted, limit + 1, newest, after) for p in store.partitions))
+        rows = sorted((row for page in pages for row in page), key=lambda row: row[0], reverse=newest)
+        page = ExecutionPage(record for p, x in rows[:limit] if (record := _listed(p[1], x)) is not None)
+        page.cursor = _write_cursor(rows[limit - 1][0]) if len(rows) > limit else None
+        return page
+
+    async def workers(self) -> list[WorkerInfo]:
+        """The live workers, and what they run."""
+        return await (await self._open()).partitions[0].queries.workers()
+
+    async def stats(self) -> Stats:
+        """The number of executions by status and task, and the depth of each queue."""
+        store = await self._open()
+        by_status: Counter[ExecutionStatus] = Counter()
+        by_task: dict[str, Counter[ExecutionStatus]] = {}
+        by_version: dict[str, Counter[int]] = {}
+        queues: dict[str, QueueDepth] = {}
+        held = 0
+        for partition in store.partitions:
+            held += await partition.queries.held()
+            for facet, status, count in await partition.index.counts():
+                by_status[status] += count
+                by_task.setdefault(facet.task, Counter())[status] += count
+                if not status.is_final and (facet.version or status is not ExecutionStatus.SCHEDULED):
+                    by_version.setdefault(facet.task, Counter())[facet.version or 1] += count
+            for name, depth in (await partition.queries.queues()).items():
+                queues[name] = depth if name not in queues else queues[name] + depth
+        return Stats(by_status, by_task, queues, by_version, held)
+
+
+def _listed(execution_id: str, x: Mapping[str, bytes]) -> ExecutionRecord | None:
+    try:
+        with decoding_errors_for(execution_id):
+            return execution_record(execution_id, x)
+    except SerializationError as error:
+        log.error("unreadable execution left out of a list; `zart doctor` may report it", reason=str(error))
+        return None
+
+
+def _moment(value: datetime | None) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise InvalidInput(f"{value!r} is no datetime with a timezone")
+    return round(value.timestamp() * 1000)
+
+
+def _write_cursor(position: Position) -> str:
+    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode()
+
+
+def _read_cursor(cursor: str) -> Position:
+    try:
+        created, execution_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+        return int(created), names.check_name(execution_id, "an execution id")
+    except (ValueError, TypeError, AttributeError, OverflowError, binascii.Error):
+        raise InvalidInput(f"{cursor!r} is no cursor that a page gave") from None

@@ -1,0 +1,36 @@
+"""Who a worker is, and the limits that hold for all that runs in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from zart_redis.engine.threads import StepThreads
+from zart_redis.registry import Call, StepDefinition
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerContext:
+    """Identity and limits of a worker."""
+
+    worker: str
+    code: str
+    """Identifies the code that the worker runs."""
+    namespace: str
+    max_payload: int
+    """Bytes of one encoded value."""
+    max_deliveries: int
+    """How many deaths that count fail a body or a scheduled step."""
+    secrets: tuple[str, ...]
+    """Keys that sign ad-hoc steps."""
+    threads: StepThreads
+    fakes: Mapping[str, StepDefinition] = field(default_factory=dict)
+    """What a test runs in place of declared steps, by their names."""
+
+    def resolve(self, call: Call[Any, Any]) -> Call[Any, Any]:
+        """The call with what it runs here: the fake of its step, if there is one."""
+        fake = self.fakes.get(call.definition.name)
+        if fake is None or call.definition.is_adhoc:
+            return call
+        return Call(fake, call.name, call.args, call.kwargs, call.origin)

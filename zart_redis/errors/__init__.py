@@ -1,0 +1,119 @@
+"""Every error this package raises, and what an error becomes when it has crossed processes.
+
+::
+
+    ZartError
+    ├── NoExecutionContext      a free function was called outside a body
+    ├── NestedStepError         ... or inside a step's body
+    ├── DuplicateStepName       one name used twice in one pass of a body
+    ├── ReplayMismatch          a name was recorded by another kind of call
+    ├── NotDurable              a body used what cannot be repeated at a replay
+    ├── HistoryTooLong          a run has the most records that it may have
+    ├── SerializationError      a value or a record cannot be read back as it was
+    ├── UntrustedPayload        an ad-hoc callable that no known secret has signed
+    ├── ConfigurationError      settings that cannot work
+    ├── RedisUnavailable        Redis did not answer, or would not write, for as long as the caller would wait
+    ├── InvalidInput            (also a ValueError) a bad id, name or duration
+    │   └── PayloadTooLarge
+    ├── RemoteError             an exception whose type was not declared in ``raises=``
+    ├── StepError               a step has failed; ``.step`` names it
+    │   ├── StepBusinessError   with an error of its own: ``.error``
+    │   └── ZartStepError       for a reason of the framework's
+    │       ├── RetryExhausted
+    │       ├── TimedOut
+    │       └── DeadlineExceeded
+    ├── TaskError               an execution has failed
+    │   ├── StepFailed          because a required step did; ``.source`` is the StepError
+    │   ├── MaxRetriesExhausted
+    │   ├── ExecutionTimeout
+    │   ├── Cancelled
+    │   └── HandlerCrashed
+    └── SchedulerError          what a client asked for cannot be done
+        ├── ExecutionAlreadyExists
+        ├── ExecutionNotFound
+        ├── ExecutionFinished
+        ├── ExecutionFailed
+        ├── WaitTimedOut
+        └── UnknownTask
+
+``error_codec`` tells how errors are written to Redis; the failures handed to ``on_failure`` are in
+``outcomes``.
+"""
+
+from __future__ import annotations
+
+from zart_redis.errors.base import ZartError
+from zart_redis.errors.client import (
+    ExecutionAlreadyExists,
+    ExecutionFailed,
+    ExecutionFinished,
+    ExecutionNotFound,
+    SchedulerError,
+    UnknownTask,
+    WaitTimedOut,
+)
+from zart_redis.errors.failures import (
+    Cancelled,
+    DeadlineExceeded,
+    ExecutionTimeout,
+    HandlerCrashed,
+    MaxRetriesExhausted,
+    RemoteError,
+    RetryExhausted,
+    StepBusinessError,
+    StepError,
+    StepFailed,
+    TaskError,
+    TimedOut,
+    ZartStepError,
+)
+from zart_redis.errors.usage import (
+    ConfigurationError,
+    DuplicateStepName,
+    HistoryTooLong,
+    InvalidInput,
+    NestedStepError,
+    NoExecutionContext,
+    NotDurable,
+    PayloadTooLarge,
+    RedisUnavailable,
+    ReplayMismatch,
+    SerializationError,
+    UntrustedPayload,
+)
+
+__all__ = [
+    "Cancelled",
+    "ConfigurationError",
+    "DeadlineExceeded",
+    "DuplicateStepName",
+    "ExecutionAlreadyExists",
+    "ExecutionFailed",
+    "ExecutionFinished",
+    "ExecutionNotFound",
+    "ExecutionTimeout",
+    "HandlerCrashed",
+    "HistoryTooLong",
+    "InvalidInput",
+    "MaxRetriesExhausted",
+    "NestedStepError",
+    "NoExecutionContext",
+    "NotDurable",
+    "PayloadTooLarge",
+    "RedisUnavailable",
+    "RemoteError",
+    "ReplayMismatch",
+    "RetryExhausted",
+    "SchedulerError",
+    "SerializationError",
+    "StepBusinessError",
+    "StepError",
+    "StepFailed",
+    "TaskError",
+    "TimedOut",
+    "UnknownTask",
+    "UntrustedPayload",
+    "WaitTimedOut",
+    "ZartError",
+    "ZartStepError",
+]

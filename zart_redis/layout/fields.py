@@ -1,0 +1,214 @@
+"""The names of fields: of executions, scheduled steps, claims, pause rules and the namespace."""
+
+from __future__ import annotations
+
+from enum import auto
+
+from zart_redis.layout.name import StoredName
+
+
+class Field(StoredName):
+    """Fields of an execution, `Key.EXECUTION`."""
+
+    STATUS = auto()
+    TASK = auto()
+    QUEUE = auto()
+    BUCKET = auto()
+    """The number of its pair of task and queue, see `Key.BUCKETS`."""
+    RUN = auto()
+    SCOPE = auto()
+    """"<run>" for the body, "<run>f" for its on_failure body: the suffix of the keys of each."""
+    FENCE = auto()
+    """"<epoch>@<worker>" while a worker holds the body, "<epoch>@" while none does."""
+    ENTRY = auto()
+    """The stream entry of the body, queued or held; empty while it is parked."""
+    ATTEMPT = auto()
+    INPUT = auto()
+    OUTPUT = auto()
+    ERROR = auto()
+    FAILURE = auto()
+    """The failure that the on_failure body is handling."""
+    CREATED = auto()
+    STARTED = auto()
+    FINISHED = auto()
+    NONCE = auto()
+    """Of the command that began the run, or resumed it."""
+    END_NONCE = auto()
+    """Of the command that cancelled it."""
+    REPLY = auto()
+    """What `rerun` returned, for the same command sent again."""
+    TRIGGER = auto()
+    """The command that began the run, if not `start`."""
+    TRIGGERED_BY = auto()
+    CONTINUED_RUNS = auto()
+    """The earlier runs that are kept of those that continued as new, "3,4,"."""
+    DEADLINE = auto()
+    PAUSED_DEADLINE_MS = auto()
+    """What was left until the deadline when a pause rule stopped its clock."""
+    PAUSED_BY = auto()
+    """The pause rule that keeps it from being claimed."""
+    RESUMED_AT = auto()
+    """When `retry_step` resumed it."""
+    FAIL_REASON = auto()
+    """Why the next worker that claims it must fail it: "deadline" or "crashes"."""
+    CRASHES = auto()
+    """Layout 1.0: workers that died holding it. Not used any more."""
+    RECORDS = auto()
+    """Layout 1.0: the length of the list of records that the last claim returned. Not used any more."""
+    BLAME = auto()
+    """The deaths of workers that held it, without progress in between: a packed map, see `BlameField`."""
+    FAILED_ATTEMPTS = auto()
+    HELD = auto()
+    """Why the last worker could not run the body; absent while a worker runs it."""
+    HOLDS = auto()
+    """How often in a row it has been held."""
+    HELD_SINCE = auto()
+    VERSION = auto()
+    """The version of the handler that the run is bound to; absent before the first claim, and for version 1."""
+    UNSERVED = auto()
+    """The version that it waits for a worker of, "0" for any; see `Key.UNSERVED`."""
+    SIGNALLED_AT = auto()
+    """When `park` last reported what others had written."""
+    COMPLETIONS = auto()
+    """How many completions of the run have been numbered: the number of the newest."""
+    CLOCK_BASE = auto()
+    """The time of the body's clock at its beginning, if it is not that of the first claim."""
+    PARKED_AT = auto()
+    """The number of the newest completion when the body was last parked."""
+    KEPT_BY = auto()
+    """The worker that parked the body and keeps it in memory."""
+    PENDING_RETENTION = auto()
+    """The retention in ms, while a body that has returned waits for its last scheduled steps."""
+    NEEDS = auto()
+    """Features, separated by spaces, without which a version must leave this execution alone."""
+
+
+class StepField(StoredName):
+    """Fields of a scheduled step that has not ended: a packed map in `Key.STEPS`; those without a value are absent."""
+
+    SPEC = auto()
+    """What to call, as the engine encoded it."""
+    ENTRY = auto()
+    """Its stream entry; empty while a timer or a pause rule holds it."""
+    FENCE = auto()
+    """As for a body. A step scheduled anew begins at 0, so its worker shows the fence and the entry."""
+    FAILED_ATTEMPTS = auto()
+    CRASHES = auto()
+    """Layout 1.0: claims that killed their worker. Not used any more."""
+    BLAME = auto()
+    """As for a body: a packed map, see `BlameField`."""
+    DEADLINE = auto()
+    TIMEOUT = auto()
+    """In ms; the deadline is set from it at the first claim."""
+    PAUSED_BY = auto()
+    UNRUNNABLE = auto()
+    """Why the last worker could not run it; absent while a worker runs it."""
+    UNSERVED = auto()
+    """The name of the set in which it waits for a worker of its version; see `Key.UNSERVED_KINDS`."""
+    HOLDS = auto()
+    """How often in a row it has been held."""
+    HELD_SINCE = auto()
+
+
+class ClaimField(StoredName):
+    """Names in a claim's reply. Those of a stored field are named as it is."""
+
+    ENTRY = auto()
+    QUEUE = auto()
+    EXECUTION_ID = auto()
+    FENCE = auto()
+    SCOPE = auto()
+    TASK = auto()
+    VERSION = auto()
+    ATTEMPT = auto()
+    HAS_BEGUN = auto()
+    """"1" if other code has decoded the input: an earlier pass of the run, or the run that it continues."""
+    HOLDS = auto()
+    HELD_SINCE = auto()
+    INPUT = auto()
+    NOW = auto()
+    CREATED = auto()
+    DEADLINE = auto()
+    FAIL_REASON = auto()
+    FAILURE = auto()
+    RECORDS = auto()
+    EVENTS = auto()
+    STEPS = auto()
+    WAITS = auto()
+    COMPLETIONS = auto()
+    CLOCK_BASE = auto()
+    PARKED_AT = auto()
+    KEPT_AT = auto()
+    """The fence at which this worker parked the body, if nobody has held it since; then the records are left out."""
+    NEWS = auto()
+    """What has completed since the body was parked, if the records are left out."""
+    NAME = auto()
+    FAILED_ATTEMPTS = auto()
+    SPEC = auto()
+    BLAME = auto()
+
+
+class BlameField(StoredName):
+    """What work is blamed for, a packed map; those without a value are absent."""
+
+    SUSPECT = auto()
+    """True while only a quarantine process may run it."""
+    COUNTED = auto()
+    """How many deaths count against it."""
+    CONVICTED = auto()
+    """True once as many deaths count as are allowed: it is failed instead of run."""
+    ALLOWED = auto()
+    """How many deaths convict it."""
+    RAN = auto()
+    """The longest time in ms that it had run when its worker died. A suspect that runs for longer is cleared."""
+    RECORDS = auto()
+    """How many records the body had at the last death: if it has more at the next one, it has made progress."""
+    TOGETHER = auto()
+    """The dead workers whose deaths made it a suspect; see `Key.TRACED`."""
+    DEATHS = auto()
+    """The newest deaths, in order, each a map of `DeathField`."""
+
+
+class DeathField(StoredName):
+    """A worker's death, or a lapse of its lease."""
+
+    WHAT = auto()
+    """In words, such as "exit code 1"."""
+    WORKER = auto()
+    PID = auto()
+    HOST = auto()
+    AT = auto()
+    COUNTS = auto()
+    """True if it counts."""
+    DUE = auto()
+    """When it counts, unless the worker has come back by then."""
+
+
+class HeartbeatField(StoredName):
+    """Fields of `Key.HEARTBEATS`."""
+
+    AT = auto()
+    """When the last heartbeat of any worker came."""
+    SHORTEST = auto()
+    """The shortest lease of a worker, in ms."""
+    SHORTEST_AT = auto()
+    """When a worker with this lease was last heard."""
+
+
+class RuleField(StoredName):
+    """Names in the JSON of a pause rule; a missing condition matches everything."""
+
+    EXECUTION = auto()
+    TASK = auto()
+    STEP = auto()
+    """A pattern of step names; the rule then holds a body where it would begin such a step."""
+    EXTEND = auto()
+    """Whether the clocks of the deadlines of what it holds are stopped."""
+    CREATED = auto()
+
+
+class Meta(StoredName):
+    """Fields of `Key.META`."""
+
+    PARTITIONS = auto()
+    LAYOUT = auto()

@@ -1,0 +1,201 @@
+"""The kinds of what is stored, each a letter or a word, and the lengths of what is packed."""
+
+from __future__ import annotations
+
+from enum import Enum, StrEnum, auto
+
+from zart_redis.layout.name import StoredName
+
+GROUP = "zart"
+"""The consumer group of every queue's streams."""
+UNCLAIMED = "unclaimed"
+"""The consumer that keeps entries which no worker has understood yet; see `Timer.ENTRY`."""
+
+
+class Record(StoredName):
+    """First letter of a record in `Key.RECORDS`."""
+
+    VALUE = "v"
+    """A step's value."""
+    ERROR = "b"
+    """A step's own error."""
+    FAILURE = "z"
+    """The framework's error about a step: retries exhausted, timed out."""
+    CAPTURE = "c"
+    """A captured value."""
+    ATTEMPTS = "a"
+    """A step between attempts: "<failed>,<deadline>,<next try>"."""
+    SLEEP = "s"
+    """A sleep: "<due>"."""
+    SLEPT = "S"
+    """A sleep that is over."""
+    WAIT = "w"
+    """A wait for an event: "<deadline>", empty if it has none."""
+    TIMED_OUT = "T"
+    """A wait for an event that timed out."""
+    FIRED = "F"
+    """A timer of asyncio that has fired: "<due>". Its name has `TIMER_PREFIX` before it."""
+    CANCELLED = "x"
+    """A step in place that its body cancelled while it ran. Not final: such a call would begin again."""
+    EVENT = "E"
+    """An event, in replies only: an event as stored follows."""
+
+
+class Wait(StrEnum):
+    """First letter of a member of `Key.WAITS`; a name follows. The score is when it is due in ms, or infinite."""
+
+    SLEEP = "s"
+    EVENT = "w"
+    TIMER = "t"
+    """A timer of asyncio, by the name that the body's loop gives it."""
+    RETRY = "a"
+    """The next attempt of a step, or of the body if the name is empty."""
+    DELAY = "d"
+    """A delayed start; no name follows."""
+    UNKNOWN_TASK = "u"
+    """Put off until a worker knows its task; no name follows."""
+    HELD = "h"
+    """Held until other code is there; no name follows. When it is due, it is tried again."""
+    PAUSE = "p"
+    """A pause rule, whose id follows."""
+
+
+class News(StrEnum):
+    """What a completion in `Key.NEWS` is of."""
+
+    STEP = "c"
+    SLEEP = Wait.SLEEP.value
+    EVENT = Wait.EVENT.value
+    TIMER = Wait.TIMER.value
+
+
+class Timer(StoredName):
+    """First letter of a member of `Key.TIMERS`."""
+
+    EXECUTION = "x"
+    """The earliest wait or the deadline of an execution; its id follows."""
+    STEP = "s"
+    """The retry of a scheduled step; JSON `[id, scope, name]` follows."""
+    RESUMED = "r"
+    """What a removed pause rule still holds; the rule's id follows."""
+    DROPPED = "d"
+    """Scheduled steps set aside to be removed in batches; their key without the prefix follows."""
+    ENTRY = "e"
+    """A stream entry that no worker has understood yet; JSON `[queue, entry]` follows."""
+
+
+class Entry(StoredName):
+    """The first field of a stream entry; its value is the execution's id."""
+
+    EXECUTION = "x"
+    """A body."""
+    STEP = "s"
+    """A scheduled step; `EntryField` names the other fields."""
+
+
+class EntryField(StoredName):
+    SCOPE = auto()
+    NAME = auto()
+
+
+class Lane(StoredName):
+    """How an entry is written down outside its stream: behind the mark of the stream that it is in."""
+
+    RETURNED = "!"
+    """Work handed back by a worker; read first."""
+    HANDED = ">"
+    """Work taken out of `Key.UNSERVED` by the worker that runs it; only the script that adds it reads it."""
+    NEW = ""
+    SUSPECT = "?"
+    """Work that may have taken its worker down. Only quarantine processes read it."""
+
+
+CLAIM_LANES = (Lane.RETURNED, Lane.NEW)
+"""What workers read that are in no quarantine, in this order."""
+
+
+class Ack(StoredName):
+    """What a worker last saw acknowledged since its claim; a name, or a time, follows."""
+
+    RECORD = "r"
+    ATTEMPTS = "a"
+    STEP = "c"
+    """A scheduled step."""
+    SIGNALLED = "t"
+    """The time in ms at which `park` last reported what others had written."""
+
+
+class Delivered(StoredName):
+    """The letter of a stored event: whether the execution was waiting for it when it came."""
+
+    AWAITED = "D"
+    BUFFERED = "B"
+
+
+class GroupField(StoredName):
+    """First letter of a field of `Key.GROUPS`."""
+
+    STEP = "="
+    """"=<name>": the groups that wait for a scheduled step, ",1,4,"."""
+    MISSING = "#"
+    """"#<group>": how many of its steps have not ended."""
+
+
+class Signal(StoredName):
+    """Words on a worker's channel; a space and an entry follow."""
+
+    WAKE = auto()
+    """Something that a held body waits for has been recorded."""
+    REVOKE = auto()
+    """The claim is void: the work has been taken from its worker."""
+
+
+class Cause(StoredName):
+    """How a worker was lost."""
+
+    LAPSE = auto()
+    """Its lease has ended, and nobody knows why: the first time it is not blamed on anything."""
+    KILL = auto()
+    """It was killed from outside, perhaps: the first time it is not blamed on anything."""
+    CRASH = auto()
+    """It ended by itself: what it held is suspected."""
+    PROOF = auto()
+    """It died of what it held: this counts at once."""
+    LEAVING = auto()
+    """It has left; what it had not begun is blamed for nothing."""
+
+
+class FailReason(StoredName):
+    DEADLINE = auto()
+    CRASHES = auto()
+
+
+class Trigger(StoredName):
+    RESTART = auto()
+    RERUN = auto()
+    RETRY_STEP = auto()
+    CONTINUE_AS_NEW = auto()
+
+
+class Size(int, Enum):
+    """Lengths in bytes."""
+
+    NONCE = 8
+    NUMBER = 3
+    """The number of a completion in its run, big-endian; 0 if nothing else could have completed before it."""
+    STAMP = 3 + 6
+    """A number and a time in ms, big-endian, behind a completion or a note."""
+    EVENT_HEADER = 8 + 1 + 9
+    """An event is a nonce, a letter of `Delivered`, a stamp, and its payload."""
+
+
+TIMER_PREFIX = "\x1f"
+"""Begins the names under which timers of asyncio are recorded; no name of a user holds a control character."""
+
+
+_RECORDS = frozenset(kind.encode() for kind in Record)
+
+
+def is_newer_record(record: bytes) -> bool:
+    """Whether a record is of a kind that this version does not know. All kinds are letters: anything else is damage."""
+    return record[:1].isalpha() and record[:1] not in _RECORDS

@@ -1,0 +1,117 @@
+"""What a worker shows at a transition, and what the transitions return."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from zart_redis.layout import Cause
+from zart_redis.model import Unreadable
+
+
+class Held(NamedTuple):
+    """What a worker shows at each transition of a body that it holds."""
+
+    execution_id: str
+    fence: str
+    scope: str
+    ack: str
+    """What was last acknowledged to it since its claim; see `scripts/lib/fence.lua`."""
+
+
+class HeldStep(NamedTuple):
+    """What a worker shows at each transition of a scheduled step that it holds."""
+
+    execution_id: str
+    fence: str
+    scope: str
+    queue: str
+    entry: str
+    name: str
+
+
+class HeldWork(NamedTuple):
+    """A body or a scheduled step that needs other code: its execution, since when in ms, and why."""
+
+    execution_id: str
+    since: int
+    reason: str
+
+
+class Started(NamedTuple):
+    run: int | None
+    """None if the id is live."""
+    status: str
+
+
+class Cancelled(NamedTuple):
+    was_live: bool
+    status: str | None
+    """Its final status if it had already ended; None if there is no such execution."""
+
+
+class Rerun(NamedTuple):
+    """The new run, and the recorded names that run again, are preserved, and are preserved although they were recorded
+    after one that runs again."""
+
+    run: int
+    rerun: list[str]
+    preserved: list[str]
+    stale: list[str]
+
+
+class Due(NamedTuple):
+    """How many timers were fired, when more is due (None if nothing is), and Redis's time in ms."""
+
+    fired: int
+    next_timer: int | None
+    next_expiry: int | None
+    now: int
+    unreadable: list[Unreadable]
+
+
+class Heartbeat(NamedTuple):
+    alive: bool
+    next_end: int | None
+    """ms until the next lease of another worker, or this one's, ends."""
+    dead: list[str]
+
+
+class Death(NamedTuple):
+    """How a worker was lost, and that in words."""
+
+    cause: Cause
+    what: str
+
+
+class Parked(NamedTuple):
+    """What became of a body, Redis's time in ms, and what others have completed: (letter of `News`, name, record), and
+    the number up to which that is all."""
+
+    state: Literal["parked", "held", "ready"]
+    now: int
+    seen: int
+    completions: list[tuple[str, str, bytes]]
+
+
+class OnFailure(NamedTuple):
+    """The beginning of an on_failure body."""
+
+    scope: str
+    clock_base: int
+    completions: int
+
+
+class Upgraded(NamedTuple):
+    cursor: str
+    """Where to resume in a large key; "0" at its end."""
+    large_keys: list[str]
+    """Still to be upgraded, in calls of their own."""
+
+
+class RunRows(NamedTuple):
+    """What is stored of one body of a run."""
+
+    records: dict[str, bytes]
+    steps: dict[str, tuple[int, bytes]]
+    """Scheduled steps that have not ended: the failed attempts, and why the last worker could not run it (or b"")."""
+    log: list[bytes]

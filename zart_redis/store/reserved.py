@@ -1,0 +1,31 @@
+"""Names of the layout that are reserved for features which are specified and not built.
+
+They are used for nothing else. What is built moves to `layout`.
+"""
+
+RESERVED = {
+    "Field.TAGS": "tags of an execution",
+    "Field.LIMITS": "slots of limits that it holds or waits for",
+    "Field.TRACE": "trace context",
+    "Field.PARENT": "the execution that started it and awaits its end",
+    "Field.PROGRESS": "progress that a step reports",
+    "StepField.SCHEDULED_AT": "when it was scheduled",
+    "StepField.PROGRESS": "progress that it reports",
+    "StepField.LIMITS": "slots of limits that it holds or waits for",
+    "Record.CHILD 'k'": "a child execution's end",
+    "Record.MESSAGE 'm'": "a received message",
+    "Record.PATCH 'p'": "a version decision of a body",
+    "Wait.MESSAGE 'm'": "a message",
+    "Wait.CHILD 'k'": "a child execution",
+    "Wait.LIMIT 'l'": "a slot of a limit",
+    "Timer.RECURRING 't'": "the next occurrence of a recurring execution",
+    "Timer.MAIL 'm'": "mail whose delivery is retried",
+    "Key 'm:{id}'": "the mailbox of an id",
+    "Key 'v:{id}:{name}'": "published values and streams",
+    "Key 'l:{limit}'": "a limit and its line",
+    "Key 't:{recurring}'": "a recurring execution",
+    "Key 'mail'": "the stream of what must reach other partitions",
+    "Key 'from:{id}'": "origins of delivered mail",
+    "Key 'tag:{tag}:{value}'": "the index of a tag",
+    "Record.SLEEP, Record.WAIT '<due>,<since>'": "when a wait began, behind its due time",
+}

@@ -1,0 +1,173 @@
+"""Implements the engine's ports with the transitions of the store, for one claim each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection, Iterator, Sequence
+from typing import Literal, TypeVar
+
+from zart_redis.engine import journal
+from zart_redis.engine.history import read_news
+from zart_redis.engine.journal import is_final_step
+from zart_redis.engine.ports import ChildRequest, Completion, News, WaitRequest
+from zart_redis.layout import Ack, Size, Wait
+from zart_redis.model import BodyClaim, Clock, StepClaim
+from zart_redis.store.replies import Held, HeldStep, Parked
+from zart_redis.store.store import Partition
+
+T = TypeVar("T")
+
+STEP_BATCH = 200
+"""Scheduled steps in one script: a script blocks the server while it runs."""
+
+
+_WAITS = {kind: letter for letter, kind in journal.KINDS_OF_WAITS.items()}
+
+
+class BodyAdapter:
+    """The transitions of a body that this worker holds: an `engine.ports.BodyPort`."""
+
+    def __init__(
+        self,
+        partition: Partition,
+        claim: BodyClaim,
+        retention_ms: int,
+        clock: Clock,
+        progress: asyncio.Event | None,
+        *,
+        code: str,
+        keeps: bool,
+    ) -> None:
+        self._partition = partition
+        self._claim = claim
+        self._code = code
+        self._transitions = partition.transitions
+        self._held = Held(claim.execution_id, claim.fence, claim.scope, "")
+        self._queue = claim.queue
+        self._retention_ms = retention_ms
+        self._clock = clock
+        self._progress = progress
+        """Set, if there is one, when something is recorded."""
+        self._keeps = keeps
+        """Whether this worker keeps the body in memory when it is parked."""
+        self._synchronize(claim.now)
+
+    def now(self) -> int:
+        supplied = self._clock()
+        return self._server_time + round((time.monotonic() - self._read_at) * 1000) if supplied is None else supplied
+
+    def _synchronize(self, now: int) -> None:
+        self._server_time, self._read_at = now, time.monotonic()
+
+    def _depends_on(self, ack: str) -> None:
+        """The body depends on a reply from now on; see `scripts/lib/fence.lua`."""
+        held = self._held
+        self._held = Held(held.execution_id, held.fence, held.scope, ack)
+        if self._progress is not None:
+            self._progress.set()
+
+    async def record(self, name: str, record: bytes, *, ordered: bool) -> bytes:
+        reply = await self._transitions.record(self._held, name, record, ordered)
+        self._depends_on(Ack.RECORD + name)
+        return record + reply if len(reply) == Size.STAMP else reply
+
+    async def attempt(self, name: str, failed: int, timeout_ms: int | None, delay_ms: int, note: bytes) -> bytes:
+        record, now = await self._transitions.attempt(self._held, name, failed, timeout_ms, delay_ms, note)
+        self._synchronize(now)
+        self._depends_on((Ack.RECORD if is_final_step(record) else Ack.ATTEMPTS) + name)
+        return record
+
+    async def schedule(self, children: Sequence[ChildRequest]) -> None:
+        batches = _batches(children)
+        await asyncio.gather(*(self._transitions.schedule(self._held, self._queue, batch) for batch in batches))
+        self._depends_on(Ack.STEP + children[-1].name)
+
+    async def join(self, group: str, names: Collection[str]) -> None:
+        batches = _batches(list(names))
+        await asyncio.gather(*(self._transitions.join(self._held, group, batch) for batch in batches))
+
+    async def park(
+        self, new: Sequence[WaitRequest], gone: Sequence[tuple[str, str]], hold: bool, seen: int
+    ) -> News | None:
+        waits = [_wait(request) for request in new]
+        forgotten = [(_WAITS[kind], name) for kind, name in gone]
+        completions: list[Completion] = []
+        for batch in _batches(waits[:-STEP_BATCH]):
+            answer = await self._transitions.park(self._held, seen, "1", batch, ())
+            seen = self._read(answer, completions)
+        how: Literal["1", "0", "keep"] = "1" if hold or completions else "keep" if self._keeps else "0"
+        answer = await self._transitions.park(self._held, seen, how, waits[-STEP_BATCH:], forgotten)
+        if answer.state == "parked":
+            return None
+        return News(self._read(answer, completions), completions)
+
+    def _read(self, answer: Parked, completions: list[Completion]) -> int:
+        """Add the news of a reply. Returns the number up to which all completions are known."""
+        self._synchronize(answer.now)
+        if answer.state == "ready":
+            self._depends_on(f"{Ack.SIGNALLED}{answer.now}")
+        completions += read_news(answer.completions)
+        return answer.seen
+
+    async def limit(self, timeout_ms: int) -> None:
+        await self._transitions.set_deadline(self._held, timeout_ms)
+
+    async def finish(self, output: bytes, retention_ms: int | None) -> None:
+        await self._transitions.finish(self._held, output, self._retention(retention_ms))
+
+    async def continue_as_new(self, data: bytes, timeout_ms: int | None, received: Collection[str]) -> None:
+        await self._transitions.continue_as_new(self._held, data, timeout_ms, received)
+
+    async def fail(self, error: bytes, retention_ms: int | None) -> None:
+        await self._transitions.fail(self._held, error, self._retention(retention_ms))
+
+    async def compensate(self, failure: bytes) -> tuple[int, int]:
+        begun = await self._transitions.begin_on_failure(self._held, failure)
+        self._held = Held(self._held.execution_id, self._held.fence, begun.scope, "")
+        return begun.clock_base, begun.completions
+
+    async def retry(self, delay_ms: int, note: bytes) -> None:
+        await self._transitions.retry(self._held, delay_ms, note)
+
+    async def release(self, delay_ms: int | None) -> None:
+        await self._transitions.release(self._held, delay_ms)
+
+    async def hold(self, delay_ms: int, reason: str) -> None:
+        await self._transitions.hold(self._claim, delay_ms, self._code, reason, has_begun=True)
+
+    async def hold_unknown(self, delay_ms: int, reason: str) -> None:
+        """`hold`, because the task is unknown; the run may not have begun."""
+        has_begun = self._claim.has_begun
+        await self._transitions.hold(self._claim, delay_ms, self._code, reason, has_begun=has_begun)
+
+    def _retention(self, retention_ms: int | None) -> int:
+        return self._retention_ms if retention_ms is None else retention_ms
+
+
+class StepAdapter:
+    """The transitions of a scheduled step that this worker holds: an `engine.ports.StepPort`."""
+
+    def __init__(self, partition: Partition, claim: StepClaim, code: str) -> None:
+        self._transitions = partition.transitions
+        self._code = code
+        self._held = HeldStep(claim.execution_id, claim.fence, claim.scope, claim.queue, claim.entry, claim.name)
+
+    async def settle(self, record: bytes) -> None:
+        await self._transitions.complete_step(self._held, record)
+
+    async def postpone(self, failed: int, delay_ms: int | None, note: bytes = b"", queued_ms: int = 0) -> None:
+        await self._transitions.postpone(self._held, failed, delay_ms, note, queued_ms)
+
+    async def hold(self, failed: int, delay_ms: int, reason: str) -> None:
+        await self._transitions.hold_step(self._held, failed, delay_ms, self._code, reason)
+
+
+def _wait(request: WaitRequest) -> tuple[str, str, str]:
+    if request.kind == journal.PAUSE:
+        return Wait.PAUSE, request.argument, ""  # known by its rule
+    return _WAITS[request.kind], request.name, request.argument
+
+
+def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[start : start + STEP_BATCH] for start in range(0, len(items), STEP_BATCH))
