@@ -12,11 +12,13 @@ import uvloop
 import zart_redis as zart
 from benchmarks import handlers as handlers
 from zart_redis import log_config
+from zart_redis.worker.collector import collect_less_often
 
 
 async def main(settings: str) -> None:
     worker = zart.Worker(**json.loads(settings))
     log_config.configure(worker.settings.log_level, worker.settings.log_format)
+    collect_less_often()  # as `zart-worker` does
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
     running = asyncio.create_task(worker.run())
     ready = asyncio.create_task(worker.ready.wait())

@@ -20,7 +20,7 @@ from zart_redis import zart_durable, zart_step
 from zart_redis.store.store import Store
 from zart_redis.testing.process import Process, install
 from zart_redis.testing.wire import Wire, WiredWorker
-from zart_redis.worker.adapters import BodyAdapter
+from zart_redis.worker.adapters import BodyAdapter, StepAdapter
 from zart_redis.worker.execute import Executor, Slots
 from zart_redis.worker.recovery import reclaim
 
@@ -65,8 +65,8 @@ class Crossing:
     def __init__(self) -> None:
         self.arrived: set[str] = set()
         self.let_go = asyncio.Event()
-        self.records = 0
-        """Results that were sent since then: one script carries many."""
+        self.results: Counter[str] = Counter()
+        """Results that were sent since then, by the script that carries many of them."""
 
     async def __call__(self, execution_id: str | None = None) -> None:
         here = execution_id or zart.context().execution_id
@@ -89,15 +89,16 @@ async def _new_crossing() -> None:
 def _transitions_cross(monkeypatch: pytest.MonkeyPatch) -> None:
     for method in set(HELD_METHODS.values()):
         monkeypatch.setattr(BodyAdapter, method, _crossing(method, getattr(BodyAdapter, method)))
-    monkeypatch.setattr(BodyAdapter, "record", _counting(BodyAdapter.record))
+    monkeypatch.setattr(BodyAdapter, "record", _counting("record", BodyAdapter.record))
+    monkeypatch.setattr(StepAdapter, "settle", _counting("complete_step", StepAdapter.settle))
 
 
-def _counting(record: Callable[..., Awaitable[bytes]]) -> Callable[..., Awaitable[bytes]]:
-    async def counted(self: BodyAdapter, *arguments: Any, **options: Any) -> bytes:
+def _counting(script: str, send: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def counted(self: BodyAdapter | StepAdapter, *arguments: Any, **options: Any) -> Any:
         try:
-            return await record(self, *arguments, **options)
+            return await send(self, *arguments, **options)
         finally:
-            crossing.records += crossing.let_go.is_set()
+            crossing.results[script] += crossing.let_go.is_set()
 
     return counted
 
@@ -202,8 +203,8 @@ class Zombies:
         with self._wire.process.gate:
             self._wire.process.thaw()
             crossing.let_go.set()
-            records = expected.pop("record")
-            await until(lambda: self.tried >= expected and crossing.records >= records)
+            results = Counter({script: expected.pop(script) for script in ("record", "complete_step")})
+            await until(lambda: self.tried >= expected and crossing.results >= results)
 
     async def __aexit__(self, *_: object) -> None:
         self._wire.process.thaw()

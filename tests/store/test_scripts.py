@@ -31,7 +31,7 @@ def test_the_header_names_the_arguments_that_the_script_unpacks(script: Script) 
     source = own_source(script)
     if script.manifest.batch:
         assert script.manifest.takes == ("items...",)
-        assert "unpack(ARGV, i, i + ITEM_SIZE - 1)" in source
+        assert "return reply_to_items(ITEM_SIZE, " in source
         return
     unpacked = re.search(r"^local ([\w, ]+) = unpack\(ARGV, 2(?:, (\d+))?\)$", source, re.MULTILINE)
     assert unpacked, "the arguments are not unpacked at once"

@@ -27,6 +27,7 @@ from zart_redis.errors import ZartError
 from zart_redis.store.store import Store
 from zart_redis.worker.app import load
 from zart_redis.worker.claim import Gate
+from zart_redis.worker.collector import collect_less_often
 from zart_redis.worker.execute import Executor
 from zart_redis.worker.quarantine import Quarantine, SuspectWatch
 from zart_redis.worker.service import Service
@@ -64,6 +65,7 @@ def _run(arguments: dict[str, Any], pool: socket.socket, runner: asyncio.Runner)
         settings = worker.settings
         log_config.configure(settings.log_level, settings.log_format, secrets=settings.hidden, fields=log_fields)
         load(settings.app)
+        collect_less_often()
         runner.run(_work(worker, pool))
         return 0
     except (ZartError, exceptions.RedisError, OSError) as error:

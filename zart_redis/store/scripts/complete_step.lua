@@ -1,41 +1,66 @@
--- complete_step: the final result of a scheduled step. The last step that a group waits for wakes the body; the last one
+-- complete_step: the final results of scheduled steps. The last step that a group waits for wakes the body; the last one
 -- of a body that has returned completes the execution.
 --
--- takes: id, fence, scope, queue, entry, name, record
--- returns: 'completed' | 'fenced' | 'again'
+-- takes: items...
+--   items: of seven each: id, fence, scope, queue, entry, name, record
+-- returns: for each item 'completed' | 'fenced' | 'again' if something else of that execution must be completed first
 -- emits: the body's stream entry, or the final status to those who wait for the execution
 -- repeat: fenced — the step is gone
 -- confirm: yes — the body builds upon it
 -- memory: allow
 -- records: a result
-local id, fence, scope, queue, entry, name, record = unpack(ARGV, 2)
-local step = read_step(id, scope, name)
-if not step or step.fence ~= fence or step.entry ~= entry then
-  return 'fenced'
+-- batch: items
+local ITEM_SIZE = 7
+local last_id, last_execution
+
+-- The steps of one body follow each other: its execution is read once.
+local function execution_of(id)
+  if last_id ~= id then
+    last_execution = read_execution(id)
+    last_id = id
+  end
+  return last_execution
 end
-local c_key, g_key = KEY.steps(id, scope), KEY.groups(id)
-local x = read_execution(id)
-if x.scope == scope and is_live(x.status) and not catch_up(id, x) then
-  return 'again'
-end
-if redis.call('HEXISTS', KEY.records(id, scope), name) == 0 then
-  local number = next_number(id)
-  redis.call('HSET', KEY.records(id, scope), name, record .. stamp(number))
-  announce(id, x, number, NEWS.step, name)
-end
-detach_step(queue, step, '')
-redis.call('HDEL', c_key, name)
-local groups = redis.call('HGET', g_key, GROUP_FIELD.step .. name)
-if groups then
-  redis.call('HDEL', g_key, GROUP_FIELD.step .. name)
+
+local function leave_groups(id, x, name)
+  local key = KEY.groups(id)
+  local groups = redis.call('HGET', key, GROUP_FIELD.step .. name)
+  if not groups then
+    return
+  end
+  redis.call('HDEL', key, GROUP_FIELD.step .. name)
   for group in string.gmatch(groups, '%d+') do
-    if redis.call('HINCRBY', g_key, GROUP_FIELD.missing .. group, -1) == 0 then
-      redis.call('HDEL', g_key, GROUP_FIELD.missing .. group)
+    if redis.call('HINCRBY', key, GROUP_FIELD.missing .. group, -1) == 0 then
+      redis.call('HDEL', key, GROUP_FIELD.missing .. group)
       wake(id, x)
     end
   end
 end
-if x.pending_retention ~= '' and redis.call('HLEN', c_key) == 0 then
-  complete(id, x, STATUS.completed, x.pending_retention)
+
+local function complete_step(id, fence, scope, queue, entry, name, record)
+  local step = read_step(id, scope, name)
+  if not step or step.fence ~= fence or step.entry ~= entry then
+    return 'fenced'
+  end
+  local x = execution_of(id)
+  last_id = nil -- until this item is done: one that fails may have changed a part
+  if x.scope == scope and is_live(x.status) and not catch_up(id, x) then
+    return 'again'
+  end
+  if redis.call('HEXISTS', KEY.records(id, scope), name) == 0 then
+    local number = next_number(id)
+    redis.call('HSET', KEY.records(id, scope), name, record .. stamp(number))
+    announce(id, x, number, NEWS.step, name)
+  end
+  detach_step(queue, step, '')
+  redis.call('HDEL', KEY.steps(id, scope), name)
+  leave_groups(id, x, name)
+  if x.pending_retention ~= '' and redis.call('HLEN', KEY.steps(id, scope)) == 0 then
+    complete(id, x, STATUS.completed, x.pending_retention)
+  else
+    last_id = id
+  end
+  return 'completed'
 end
-return 'completed'
+
+return reply_to_items(ITEM_SIZE, complete_step)

@@ -60,9 +60,4 @@ local function record(id, fence, scope, ack, name, value, ordered)
   return tail
 end
 
-local replies = {}
-for i = 2, #ARGV, ITEM_SIZE do
-  local done, reply = pcall(record, unpack(ARGV, i, i + ITEM_SIZE - 1))
-  replies[#replies + 1] = done and reply or { err = type(reply) == 'table' and reply.err or tostring(reply) }
-end
-return replies
+return reply_to_items(ITEM_SIZE, record)

@@ -26,24 +26,37 @@ local function completed_record(id, x, kind, name, number)
   return redis.call('HGET', KEY.records(id, x.scope), kind == NEWS.timer and LAYOUT.timer_prefix .. name or name)
 end
 
--- The news after the number `seen`, as triples (letter of `News`, name, record), and the number up to which that is all.
--- What the worker has seen before is deleted.
-local function read_news(id, x, seen)
-  local news, read, newest = {}, 0, tonumber(redis.call('HGET', KEY.execution(id), FIELD.completions) or 0)
-  for _, item in ipairs(redis.call('LRANGE', KEY.news(id), 0, -1)) do
-    local number, kind = struct.unpack(LAYOUT.number, item), string.sub(item, SIZE.number + 1, SIZE.number + 1)
-    if number <= seen then
+-- Deletes the news up to the number `seen`.
+local function forget_news(id, seen)
+  local read
+  repeat
+    local items = redis.call('LRANGE', KEY.news(id), 0, MAX_NEWS - 1)
+    read = 0
+    while items[read + 1] and struct.unpack(LAYOUT.number, items[read + 1]) <= seen do
       read = read + 1
-    elseif #news >= 3 * MAX_NEWS then
-      newest = number - 1
-      break
-    else
-      local name = string.sub(item, SIZE.number + 2)
-      news[#news + 1], news[#news + 2], news[#news + 3] = kind, name, completed_record(id, x, kind, name, number) or ''
     end
+    if read > 0 then
+      redis.call('LTRIM', KEY.news(id), read, -1)
+    end
+  until read < MAX_NEWS
+end
+
+-- The oldest news after the number `seen`, as triples (letter of `News`, name, record), and the number up to which that
+-- is all. What the worker has seen before is deleted.
+local function read_news(id, x, seen)
+  local newest = tonumber(redis.call('HGET', KEY.execution(id), FIELD.completions) or 0)
+  if seen > 0 then
+    forget_news(id, seen)
   end
-  if read > 0 then
-    redis.call('LTRIM', KEY.news(id), read, -1)
+  local items = redis.call('LRANGE', KEY.news(id), 0, MAX_NEWS)
+  if #items > MAX_NEWS then
+    newest = struct.unpack(LAYOUT.number, table.remove(items)) - 1
+  end
+  local news = {}
+  for _, item in ipairs(items) do
+    local number, kind = struct.unpack(LAYOUT.number, item), string.sub(item, SIZE.number + 1, SIZE.number + 1)
+    local name = string.sub(item, SIZE.number + 2)
+    news[#news + 1], news[#news + 2], news[#news + 3] = kind, name, completed_record(id, x, kind, name, number) or ''
   end
   return news, newest
 end
