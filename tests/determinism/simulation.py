@@ -95,13 +95,17 @@ class Simulation:
     async def _pass(self, observer: Observer) -> PassEnd | None:
         """One pass. Returns None if its worker died."""
         execution = an_execution(self.port, observer)
-        self.port.on_change = execution.wake
+        wakes: list[int] = []  # on their way: the turns until they arrive
+        self.port.on_change = lambda: wakes.append(self._rng.randrange(5))
         running = asyncio.ensure_future(run_pass(execution, lambda: run_program(self.program, self.world)))
         for _ in range(MAX_TURNS):
             if running.done():
                 break
             if self._rng.random() < 0.3:
                 self._happen_outside()
+            if 0 in wakes:
+                execution.wake()
+            wakes[:] = [turns - 1 for turns in wakes if turns > 0]
             await asyncio.sleep(0)
         else:
             raise AssertionError(f"a pass does not end: {self.world.logs[-1]}")

@@ -175,7 +175,7 @@ class MemoryPort:
         self.inbox = [item for item in self.inbox if item[0] > seen]
         if became == "parked":
             return None
-        return News(self.number, [self._completion(kind, name) for _, kind, name in ready])
+        return News(self.number, [self._completion(*item) for item in ready])
 
     def _register(self, wait: WaitRequest) -> None:
         kind, name, argument = wait
@@ -197,9 +197,10 @@ class MemoryPort:
             record = self.records.setdefault(name, due.encode())
             self.waits[kind, name] = int(record[1:]) if record[1:] else None
 
-    def _completion(self, kind: str, name: str) -> Completion:
-        if kind == journal.EVENT and name in self.events:
-            return Completion(kind, name, b"E" + self.events[name])
+    def _completion(self, number: int, kind: str, name: str) -> Completion:
+        event = self.events.get(name) if kind == journal.EVENT else None
+        if event is not None and journal.event_stamp(event).number == number:  # else its timeout came first
+            return Completion(kind, name, b"E" + event)
         return Completion(kind, name, self.records[journal.timer_name(name) if kind == journal.TIMER else name])
 
     async def limit(self, timeout_ms: int) -> None:
