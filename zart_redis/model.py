@@ -288,6 +288,8 @@ class StepClaim:
     version: int
     attempt: int
     input: bytes
+    created: int
+    """When the run of its execution was created, in ms."""
     name: str
     failed_attempts: int
     deadline: int | None
@@ -320,10 +322,15 @@ class Unreadable:
     entry: str = ""
 
 
-def idempotency_key(namespace: str, execution_id: str, scope: str) -> str:
-    """The key of a body; a step's is this, a colon and its name. A scope is a run, and "f" behind it in its on_failure
-    body: a step there is another one than that of the same name in the body."""
-    return f"{namespace}:{execution_id}:{scope}"
+def idempotency_key(namespace: str, execution_id: str, created: int, scope: str) -> str:
+    """The key of a body; a step's is this, a colon and its name.
+
+    Args:
+        created: when the run was created, in ms: runs are numbered from 1 again when an id is used after a purge.
+        scope: the run, and "f" behind it in its on_failure body: a step there is another one than that of the same name
+            in the body.
+    """
+    return f"{namespace}:{execution_id}:{created}:{scope}"
 
 
 def run_of(scope: str) -> int:

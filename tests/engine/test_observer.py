@@ -202,6 +202,7 @@ async def run_scheduled(step: str, port: Port) -> Recorder:
         version=1,
         attempt=1,
         input=b"",
+        created=7,
         name="observed-a",
         failed_attempts=0,
         deadline=None,
@@ -219,7 +220,7 @@ async def test_a_scheduled_step_is_reported_like_one_in_place_without_a_pass() -
     assert recorder.events == ["step_begun", "step_ended", "step_recorded"]
     ((attempt,),) = recorder.of("step_recorded")
     assert (attempt.call.name, attempt.origin, attempt.body.task_name) == ("observed-a", None, "task")
-    assert attempt.info.idempotency_key == "memory:x:1:observed-a"
+    assert attempt.info.idempotency_key == "memory:x:7:1:observed-a"
 
 
 async def test_a_scheduled_step_that_is_not_declared_here() -> None:

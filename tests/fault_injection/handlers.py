@@ -19,7 +19,7 @@ EFFECTS: list[tuple[str, int]] = []
 
 def effect() -> None:
     info = zart.context()
-    EFFECTS.append((info.idempotency_key.partition(":")[2], info.current_attempt + 1))
+    EFFECTS.append((f"{info.execution_id}:{info.run}:{info.step}", info.current_attempt + 1))
 
 
 class Declined(Exception):

@@ -335,7 +335,8 @@ async def test_context_in_a_body_a_step_and_a_scheduled_step(scheduler: zart.Dur
     assert body == ["look-1", "looking", 7, None, 0, 0]
     assert here == ["look-1", "looking", 7, "look-here", f"{key}:look-here", False]
     assert there == ["look-1", "looking", 7, "look-there", f"{key}:look-there", False]
-    assert key == f"{namespace}:look-1:1"
+    created = round((await scheduler.status("look-1")).created_at.timestamp() * 1000)
+    assert key == f"{namespace}:look-1:{created}:1"
 
 
 async def test_context_works_in_a_step_that_runs_in_a_thread(scheduler: zart.DurableScheduler) -> None:

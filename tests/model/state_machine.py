@@ -138,7 +138,7 @@ class Machine(Services):
     def pause(
         self, id: str, execution: str | None, task: str | None, step: str | None, extend: bool, twice: bool = False
     ) -> None:
-        if id in self.model.rules or id in self.model.gone_rules:
+        if id in self.model.rules:
             return
         held = {"execution": execution, "task": task, "step": step, "extend": extend, "created": self.model.now}
         said = json.dumps({name: value for name, value in held.items() if value is not None}).encode()

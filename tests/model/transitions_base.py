@@ -22,6 +22,8 @@ class TransitionsBase:
         """Workers that came back after they had been given up."""
         self.traced: set[str] = set()
         """Workers whose death was traced to a suspect."""
+        self.purged_epoch = 0
+        """What Redis has kept of the fences of purged executions."""
 
     def entries(self) -> Iterator[Entry]:
         for queue in self.queues.values():
@@ -30,7 +32,8 @@ class TransitionsBase:
     def _begin(
         self, old: Execution | None, id: str, task: str, queue: str, data: bytes, timeout: int | None
     ) -> Execution:
-        new = Execution(id, 1, task, queue, data, self.now, defaultdict(dict), defaultdict(dict), {})
+        created = self.now if old else max(self.now, self.purged_epoch + 1)
+        new = Execution(id, 1, task, queue, data, created, defaultdict(dict), defaultdict(dict), {})
         if old:
             new.run, new.records, new.events = old.run + 1, old.records, old.events
             new.past = old.past | {old.run: old.status}
@@ -246,6 +249,8 @@ class TransitionsBase:
 
     def _let_go_of(self, rule: str) -> None:
         del self.gone_rules[rule]
+        if rule in self.rules:  # it is back, and holds what is left
+            return
         for x in self.executions.values():
             for child in x.children.values():
                 if child.paused_by == rule:

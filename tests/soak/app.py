@@ -34,9 +34,8 @@ class Receipt:
 async def _work(after: str | None, ms: int, fail: bool) -> str:
     info, token = zart.context(), secrets.token_hex(6)
     assert info.step is not None
-    run = info.idempotency_key.removesuffix(f":{info.step}").rpartition(":")[2]
     began = time.time_ns() // 1_000_000
-    trace = Trace(os.getpid(), began, info.execution_id, int(run), info.step, info.current_attempt + 1, token, after)
+    trace = Trace(os.getpid(), began, info.execution_id, info.run, info.step, info.current_attempt + 1, token, after)
     os.write(_traces, trace.line())
     await asyncio.sleep(ms / 1000)
     if fail and not info.is_retry():

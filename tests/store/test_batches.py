@@ -55,6 +55,26 @@ async def claim(zart: Transitions, most: int = 1) -> list[BodyClaim | StepClaim]
     return [item for item in found if isinstance(item, BodyClaim | StepClaim)]
 
 
+async def run_often(zart: Transitions, raw: redis.Redis, own_prefix: str) -> None:
+    """An execution with more earlier runs than are kept, as an older version has left it."""
+    for _ in range(STEPS):
+        key = Key.HISTORY.of(own_prefix, "it")
+        oldest: Any = raw.hgetall(key)
+        await zart.start("it", "task", QUEUE, b"\xc0", None, None, "")
+        await zart.cancel("it", 1000)
+        if oldest:
+            raw.hset(key, mapping=oldest)
+
+
+async def test_the_newest_hundred_runs_are_kept(zart: Transitions, raw: redis.Redis, own_prefix: str) -> None:
+    for _ in range(103):
+        held = await begin(zart)
+        await zart.record(held, "step", b"v\xc0", ordered=False)
+        await zart.finish(held, b"\xc0", 1000)
+    assert sorted(await zart.read_runs("it")) == list(range(3, 104))
+    assert sorted(raw.scan_iter(f"{own_prefix}r:it:[12]")) == []
+
+
 async def begin(zart: Transitions) -> Held:
     await zart.start("it", "task", QUEUE, b"\xc0", None, None, "")
     (body,) = await claim(zart)
@@ -143,9 +163,7 @@ async def test_many_steps_are_checked_in_batches(zart: Transitions, raw: redis.R
 async def test_many_runs_of_one_id_are_read_and_purged_in_batches(
     zart: Transitions, raw: redis.Redis, own_prefix: str
 ) -> None:
-    for _ in range(STEPS):
-        await zart.start("it", "task", QUEUE, b"\xc0", None, None, "")
-        await zart.cancel("it", 1000)
+    await run_often(zart, raw, own_prefix)
     assert sorted(await zart.read_runs("it")) == list(range(1, STEPS + 1))
     Clock.ms += 1000
     history = Key.HISTORY.of(own_prefix, "it")
@@ -161,9 +179,7 @@ async def test_many_runs_of_one_id_are_read_and_purged_in_batches(
 
 
 async def test_purging_by_name_returns_when_all_is_gone(zart: Transitions, raw: redis.Redis, own_prefix: str) -> None:
-    for _ in range(STEPS):
-        await zart.start("it", "task", QUEUE, b"\xc0", None, None, "")
-        await zart.cancel("it", 1000)
+    await run_often(zart, raw, own_prefix)
     assert await zart.purge(BATCH, ["it", "nobody"]) == 1
     assert list(raw.scan_iter(f"{own_prefix}?:it*")) == []
 
@@ -171,9 +187,7 @@ async def test_purging_by_name_returns_when_all_is_gone(zart: Transitions, raw: 
 async def test_an_id_that_is_used_again_in_the_middle_of_a_purge_keeps_its_new_run(
     zart: Transitions, raw: redis.Redis, own_prefix: str
 ) -> None:
-    for _ in range(STEPS):
-        await zart.start("it", "task", QUEUE, b"\xc0", None, None, "")
-        await zart.cancel("it", 1000)
+    await run_often(zart, raw, own_prefix)
     Clock.ms += 1000
     assert await zart.purge(BATCH) == 0
     await zart.start("it", "task", QUEUE, b"\xc0", None, None, "")

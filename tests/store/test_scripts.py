@@ -16,7 +16,7 @@ from zart_redis.store.reserved import RESERVED
 
 SOURCES = Path(zart_redis.__file__).parent / "store" / "scripts"
 WRITES = re.compile(
-    r"redis\.p?call\('(HSET|HSETNX|HDEL|HINCRBY|ZADD|ZREM|ZREMRANGEBYSCORE|SADD|SET|DEL|UNLINK|RPUSH|LTRIM|LPUSHX|LSET|RENAMENX"
+    r"redis\.p?call\('(HSET|HSETNX|HDEL|HINCRBY|ZADD|ZREM|ZREMRANGEBYSCORE|SADD|SREM|SET|DEL|UNLINK|RPUSH|LTRIM|LPUSHX|LSET|RENAMENX"
     r"|XADD|XACK|XDEL|XCLAIM|XGROUP|XREADGROUP)'"
 )
 ALL = [pytest.param(SCRIPTS[name], id=name) for name in sorted(SCRIPTS)]
@@ -70,7 +70,7 @@ def test_every_command_of_the_scripts_is_known_to_write_or_to_read() -> None:
         re.findall(
             r"\w+",
             "EXISTS GET HEXISTS HGET HGETALL HKEYS HLEN HMGET HRANDFIELD HSCAN HVALS LRANGE PUBLISH SMEMBERS TIME TYPE"
-            " XPENDING XRANGE ZCARD ZRANGE ZRANGEBYSCORE ZSCORE",
+            " XLEN XPENDING XRANGE ZCARD ZRANGE ZRANGEBYSCORE ZSCORE",
         )
     )
     for name in SCRIPTS:

@@ -123,7 +123,7 @@ def export_run(
         execution_id=execution_id,
         task=x[Field.TASK].decode(),
         run=int(run),
-        key=idempotency_key(namespace, execution_id, run),
+        key=idempotency_key(namespace, execution_id, int(x[Field.CREATED]), run),
         status=x[Field.STATUS].decode(),
         attempt=int(x[Field.ATTEMPT]),
         completions=int(x.get(Field.COMPLETIONS, 0)),

@@ -190,7 +190,7 @@ class BodyRun:
         return self.execution
 
     def _info(self, claim: BodyClaim, scope: str) -> ExecutionInfo:
-        key = idempotency_key(self._context.namespace, claim.execution_id, scope)
+        key = idempotency_key(self._context.namespace, claim.execution_id, claim.created, scope)
         return ExecutionInfo(
             claim.execution_id,
             claim.task,

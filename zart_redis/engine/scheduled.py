@@ -45,7 +45,7 @@ class StepRun:
         self._port = port
         self._context = context
         self._observer = observer
-        self._key = idempotency_key(context.namespace, claim.execution_id, claim.scope)
+        self._key = idempotency_key(context.namespace, claim.execution_id, claim.created, claim.scope)
         self._queued_ms = 0
         """How long the first attempt waited for a thread: the timeout that all attempts share counts from then."""
         self.lost = False

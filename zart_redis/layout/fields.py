@@ -212,3 +212,5 @@ class Meta(StoredName):
 
     PARTITIONS = auto()
     LAYOUT = auto()
+    BUCKETS = auto()
+    """How many buckets there have been: a number is not given out twice."""

@@ -219,11 +219,11 @@ end
 -- The names of the values in the claim of a scheduled step.
 local function step_names()
   return { CLAIM.entry, CLAIM.queue, CLAIM.execution_id, CLAIM.fence, CLAIM.scope, CLAIM.task, CLAIM.version,
-    CLAIM.attempt, CLAIM.input, CLAIM.name, CLAIM.failed_attempts, CLAIM.deadline, CLAIM.spec, CLAIM.blame, CLAIM.holds,
+    CLAIM.attempt, CLAIM.input, CLAIM.created, CLAIM.name, CLAIM.failed_attempts, CLAIM.deadline, CLAIM.spec, CLAIM.blame, CLAIM.holds,
     CLAIM.now }
 end
 
-local PARENT_FIELDS = { FIELD.task, FIELD.version, FIELD.attempt, FIELD.input, FIELD.needs, FIELD.bucket }
+local PARENT_FIELDS = { FIELD.task, FIELD.version, FIELD.attempt, FIELD.input, FIELD.created, FIELD.needs, FIELD.bucket }
 
 local function claim_step(queue, entry, id, scope, name)
   local step = read_step(id, scope, name)
@@ -256,7 +256,7 @@ local function claim_step(queue, entry, id, scope, name)
   write_step(id, scope, name, step)
   has_steps = true
   claims[#claims + 1] = { ENTRY.step, entry, queue, id, step.fence, scope, x.task, version, x.attempt,
-    x.input, name, step.failed_attempts or 0, step.deadline or '', step.spec or '', step.blame or '', step.holds or 0, now() }
+    x.input, x.created, name, step.failed_attempts or 0, step.deadline or '', step.spec or '', step.blame or '', step.holds or 0, now() }
 end
 
 local function claim_entry(queue, entry, fields)

@@ -90,9 +90,13 @@ local function fire(member, f, ...)
   unreadable[#unreadable + 1] = id and why or 'unreadable timer, removed: ' .. string.sub(member, 1, 100)
 end
 
--- A pause rule was removed: releases what it held, in batches.
+-- A pause rule was removed: releases what it held, in batches. If the rule is back, it holds what is left.
 local function drain_resumed_rule(member, rule_id)
   local key = KEY.paused(rule_id)
+  if redis.call('HEXISTS', KEY.pause_rules, rule_id) == 1 then
+    redis.call('ZREM', KEY.timers, member)
+    return
+  end
   local batch = drainable > 0 and redis.call('ZRANGE', key, 0, drainable - 1) or {}
   drainable = drainable - #batch
   for _, paused in ipairs(batch) do

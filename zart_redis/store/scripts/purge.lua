@@ -36,6 +36,33 @@ local function delete_history(id)
   return redis.call('EXISTS', KEY.history(id)) == 0
 end
 
+local queues = {}
+
+-- Forgets the pair of a task and a queue when the last of its executions has gone.
+local function delete_bucket(task, queue, version)
+  local bucket = redis.call('HGET', KEY.buckets, bucket_name(task, queue, version))
+  if bucket and redis.call('EXISTS', KEY.index(STATUS.scheduled, bucket), KEY.index(STATUS.running, bucket),
+    KEY.index(STATUS.waiting, bucket), KEY.index(STATUS.completed, bucket), KEY.index(STATUS.failed, bucket),
+    KEY.index(STATUS.cancelled, bucket)) == 0 then
+    redis.call('HDEL', KEY.buckets, bucket_name(task, queue, version))
+    queues[queue] = true
+  end
+end
+
+-- Deletes the streams of a queue if nothing is in them. Workers that read it make them again.
+local function delete_queue(queue)
+  local entries = 0
+  for _, lane in ipairs({ LANE.new, LANE.returned, LANE.suspect, LANE.handed }) do
+    entries = entries + redis.call('XLEN', (stream_of(queue, lane)))
+  end
+  if entries == 0 then
+    for _, lane in ipairs({ LANE.new, LANE.returned, LANE.suspect, LANE.handed }) do
+      redis.call('DEL', (stream_of(queue, lane)))
+    end
+    redis.call('SREM', KEY.queues, queue)
+  end
+end
+
 local function delete(id, fields)
   highest = math.max(highest, tonumber(string.match(fields[4] or '', '^%d+') or 0))
   if fields[1] then
@@ -43,6 +70,12 @@ local function delete(id, fields)
   end
   if fields[2] and fields[3] then
     redis.call('ZREM', KEY.index(fields[2], fields[3]), id)
+  end
+  if fields[6] and fields[7] then
+    delete_bucket(fields[6], fields[7], fields[8])
+    if fields[8] then
+      delete_bucket(fields[6], fields[7]) -- that of its run before it was bound to a version
+    end
   end
   redis.call('UNLINK', KEY.execution(id))
   redis.call('ZREM', KEY.expiring, id)
@@ -52,7 +85,8 @@ end
 
 local deleted, remaining = 0, 0
 for _, id in ipairs(due) do
-  local fields = redis.pcall('HMGET', KEY.execution(id), FIELD.run, FIELD.status, FIELD.bucket, FIELD.fence, FIELD.needs)
+  local fields = redis.pcall('HMGET', KEY.execution(id), FIELD.run, FIELD.status, FIELD.bucket, FIELD.fence, FIELD.needs,
+    FIELD.task, FIELD.queue, FIELD.version)
   if not fields.err and is_beyond_us(fields[5]) then
     if #ARGV == 2 then -- left to others, and not in the way of what expires later
       redis.call('ZADD', KEY.expiring, 'XX', now() + PUT_OFF_MS, id)
@@ -63,6 +97,9 @@ for _, id in ipairs(due) do
   else
     remaining = remaining + 1
   end
+end
+for queue in pairs(queues) do
+  delete_queue(queue)
 end
 if highest > 0 then
   redis.call('SET', KEY.purged_epoch, string.format('%d', highest))

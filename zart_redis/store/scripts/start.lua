@@ -10,10 +10,11 @@
 local id, task, queue, input, delay, timeout, nonce, triggered_by = unpack(ARGV, 2)
 local status, run, last_nonce, last_fence, needs = unpack(redis.call('HMGET', KEY.execution(id), FIELD.status, FIELD.run,
   FIELD.nonce, FIELD.fence, FIELD.needs))
-local number, fence
+local number, fence, created
 if not status then
-  -- Above the epochs that an execution of this id may have had before it was purged.
-  number, fence = 1, (redis.call('GET', KEY.purged_epoch) or '0') .. '@'
+  -- Above the epochs that an execution of this id may have had before it was purged, and later than its creation.
+  local purged = redis.call('GET', KEY.purged_epoch) or '0'
+  number, fence, created = 1, purged .. '@', math.max(now(), tonumber(purged) + 1)
 elseif last_nonce == nonce then
   return { 'started', run }
 elseif is_live(status) then
@@ -25,7 +26,7 @@ else
   archive(id)
 end
 local x = begin_run(id, { number = number, fence = fence, task = task, queue = queue, input = input, nonce = nonce,
-  trigger = '', triggered_by = triggered_by, delay = delay, timeout = timeout })
+  trigger = '', triggered_by = triggered_by, delay = delay, timeout = timeout, created = created })
 if delay == '' and timeout == '' then
   return { 'started', number }
 end

@@ -1,5 +1,24 @@
 -- Runs: the end of one goes into the history, the next one begins.
 
+local MAX_HISTORY = 100
+
+-- Deletes what was recorded in a run.
+local function delete_run(id, run)
+  run = string.match(run, '^%d+$') or '0'
+  for _, scope in ipairs({ run, run .. 'f' }) do
+    redis.call('UNLINK', KEY.records(id, scope), KEY.attempts(id, scope))
+  end
+  redis.call('UNLINK', KEY.events(id, run))
+end
+
+-- Keeps the newest of the earlier runs.
+local function shorten_history(id, newest)
+  local oldest = tonumber(newest) - MAX_HISTORY
+  if oldest > 0 and redis.call('HDEL', KEY.history(id), string.format('%d', oldest)) == 1 then
+    delete_run(id, string.format('%d', oldest))
+  end
+end
+
 -- Moves the present run into the history; begin_run follows.
 local function archive(id)
   local key = KEY.execution(id)
@@ -12,15 +31,7 @@ local function archive(id)
   if fields[4] then
     redis.call('HSET', key, FIELD.continued_runs, fields[4])
   end
-end
-
--- Deletes what was recorded in a run.
-local function delete_run(id, run)
-  run = string.match(run, '^%d+$') or '0'
-  for _, scope in ipairs({ run, run .. 'f' }) do
-    redis.call('UNLINK', KEY.records(id, scope), KEY.attempts(id, scope))
-  end
-  redis.call('UNLINK', KEY.events(id, run))
+  shorten_history(id, fields[1])
 end
 
 -- Aborts a live run: revokes its claim and removes its scheduled steps, timers and waits.
@@ -42,7 +53,10 @@ local function bucket_of(task, queue, version)
   local name = bucket_name(task, queue, version)
   local bucket = redis.call('HGET', KEY.buckets, name)
   if not bucket then
-    bucket = tostring(redis.call('HLEN', KEY.buckets) + 1)
+    if redis.call('HEXISTS', KEY.meta, META.buckets) == 0 then
+      redis.call('HSET', KEY.meta, META.buckets, redis.call('HLEN', KEY.buckets))
+    end
+    bucket = tostring(redis.call('HINCRBY', KEY.meta, META.buckets, 1))
     redis.call('HSET', KEY.buckets, name, bucket)
   end
   return bucket
@@ -63,11 +77,13 @@ end
 
 -- Returns the execution, whose timer the caller sets if it is delayed or has a deadline.
 --
--- run: { number, fence, task, queue, input, nonce, trigger, triggered_by, delay, timeout }; the last four may be ''
+-- run: { number, fence, task, queue, input, nonce, trigger, triggered_by, delay, timeout, created }; trigger, triggered_by,
+-- delay and timeout may be ''; created is now if it is left out
 local function begin_run(id, run)
   local key = KEY.execution(id)
   local bucket = bucket_of(run.task, run.queue)
-  local x = { status = STATUS.scheduled, bucket = bucket, created = now(), queue = run.queue, entry = '', deadline = '' }
+  local created = run.created or now()
+  local x = { status = STATUS.scheduled, bucket = bucket, created = created, queue = run.queue, entry = '', deadline = '' }
   redis.call('HSET', key, FIELD.status, x.status, FIELD.task, run.task, FIELD.queue, run.queue, FIELD.bucket, bucket,
     FIELD.run, run.number, FIELD.scope, run.number, FIELD.fence, run.fence, FIELD.entry, '', FIELD.attempt, 1,
     FIELD.created, x.created, FIELD.input, run.input, FIELD.nonce, run.nonce)
