@@ -59,4 +59,4 @@ soak: $(VENV)/ready
 	$(BIN)/python -m tests.soak durability
 
 clean:
-	rm -rf $(VENV) .zart site .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .zart .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
