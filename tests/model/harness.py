@@ -182,7 +182,7 @@ class ModelHarness(RuleBasedStateMachine):
 
     def compare(self) -> None:
         before, self.snapshot = self.snapshot, self._snapshot()
-        self.model.purged_epoch = int(self.snapshot.raw.get("purged_epoch", ("string", 0))[-1])
+        self.model.purged_epoch = int(self.snapshot.raw.get("purged_epoch", (0, None))[0])
         # Which of several rules holds what they match is for Redis to choose.
         self.model.rules = {rule: self.model.rules[rule] for rule in self.snapshot.hashes.get("pause_rules", {})}
         differences = view.differences(view.of_model(self.model), view.of_redis(self.snapshot))
