@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from zart_redis.client.connection import Client
 from zart_redis.errors import SerializationError
+from zart_redis.layout import Key
 from zart_redis.store.store import Partition
 
 EXAMINED_AT_ONCE = 100
@@ -49,6 +50,8 @@ class Problem(StrEnum):
     HELD = "held"
     """No code here can continue it: its task or step is unknown, or what is recorded does not fit the code. Not
     repaired: it resumes by itself when code that fits is there."""
+    UNREAD = "unread"
+    """A queue with work that no live worker reads. Not repaired: start a worker with this queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Finding:
     subject: str
     detail: str = ""
     age_seconds: float | None = None
-    """How long work that is held has been so."""
+    """How long work has been held, or the oldest of it unread."""
 
 
 class Doctor(Client):
@@ -71,6 +74,7 @@ class Doctor(Client):
             supplied = self._clock()
             now = await partition.queries.now() if supplied is None else supplied
             found += [finding async for finding in _held(partition, now)]
+            found += await _unread(partition)
         return found
 
 
@@ -99,6 +103,18 @@ async def _held(partition: Partition, now: int) -> AsyncIterator[Finding]:
         age = (now - work.since) / 1000
         if age >= UNSERVED_SECONDS:
             yield Finding(Problem.HELD, work.execution_id, work.reason, age)
+
+
+async def _unread(partition: Partition) -> list[Finding]:
+    read = {queue for worker in await partition.queries.workers() for queue in worker.queues}
+    found = []
+    for queue, depth in (await partition.queries.queues()).items():
+        age = (depth.oldest_ms or 0) / 1000
+        if queue not in read and age >= UNSERVED_SECONDS:
+            waiting = depth.queued + depth.held
+            detail = f"no live worker reads queue {queue!r}, in which {waiting} bodies and scheduled steps wait"
+            found.append(Finding(Problem.UNREAD, Key.QUEUE.of(partition.prefix, queue), detail, age))
+    return found
 
 
 async def _check_steps(partition: Partition, execution_id: str, repair: bool) -> list[Finding]:
