@@ -90,5 +90,11 @@ def as_zart_error(error: Exception, server: str) -> ZartError:
     if cannot_read(error):
         return SerializationError(f"{server}: a script failed on what is stored: {error}. `zart doctor` may tell more")
     if retryable(error) or out_of_memory(error):
-        return RedisUnavailable(f"{server}: {error}")
+        return RedisUnavailable(f"{server}: {_reason(error)}")
     return ZartError(f"{server} refused a command: {error}")
+
+
+def _reason(error: Exception) -> str:
+    """The text of an error; asyncio and uvloop word it differently when nothing listens at an address."""
+    cause = error.__cause__ or error.__context__
+    return "Connection refused: no server listens there" if isinstance(cause, ConnectionRefusedError) else str(error)
