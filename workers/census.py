@@ -19,6 +19,7 @@ import zart_redis as zart
 SKIPPED = {"site-packages", "dist-packages", "__pycache__"}
 """Folders that are not the library's own."""
 MOST_LISTED = 5
+ATTEMPTS = 10
 
 
 @dataclass
@@ -94,7 +95,7 @@ def examine(source: bytes) -> FileReport:
     functions: list[Function] = []
     imports: set[str] = set()
     classes = 0
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(_tree_of(source)):
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 functions.append(Function(node.name, (node.end_lineno or node.lineno) - node.lineno + 1))
@@ -108,6 +109,17 @@ def examine(source: bytes) -> FileReport:
                 pass
     longest = max(functions, key=lambda function: (function.lines, function.name), default=None)
     return FileReport(source.count(b"\n"), len(functions), classes, longest, sorted(imports))
+
+
+def _tree_of(source: bytes) -> ast.Module:
+    """As `ast.parse`, which fails with SystemError at times when another thread, such as one that formats a traceback,
+    builds a tree as well: some versions of Python count the depth of both in one number (gh-106905)."""
+    for _ in range(ATTEMPTS):
+        try:
+            return ast.parse(source)
+        except SystemError:
+            pass
+    return ast.parse(source)
 
 
 def note(ledger: str | None, word: str, path: str) -> None:
