@@ -229,3 +229,9 @@ def test_a_body_past_its_deadline_drops_the_steps_claimed_with_it(machine: Machi
     machine.claim_new("w1", 2, ("default",))
     assert machine.model.executions["a"].fail_reason == "deadline"
     machine.complete_step(8, "v", b"")
+
+
+def test_a_record_that_is_there_already_takes_no_number(machine: Machine) -> None:
+    begun(machine)
+    machine.record(0, "n", "v", b"", ordered=False)
+    machine.record(0, "n", "v", b"", ordered=True)

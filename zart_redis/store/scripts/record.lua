@@ -50,8 +50,8 @@ local function record(id, fence, scope, ack, name, value, ordered)
   if allow_memory('HSETNX', key, name, value .. tail) == 0 then
     local existing = redis.call('HGET', key, name)
     if is_final_record(existing) then
-      if number > 0 then
-        redis.call('HINCRBY', KEY.execution(id), FIELD.completions, -1)
+      if number > 0 and redis.call('HINCRBY', KEY.execution(id), FIELD.completions, -1) == 0 then
+        redis.call('HDEL', KEY.execution(id), FIELD.completions)
       end
       return existing
     end
