@@ -99,6 +99,10 @@ async def test_the_context_says_which_run_it_is(zart_harness: Any) -> None:
         output = await h.run(looking, "l", [])
         assert output == [1, 1, 1, 2, 2, 2]
         assert len(set(keys)) == 4
+        assert {tuple(key.split(":")[-2:]) for key in keys} == {
+            (run, step) for run in ("1", "2") for step in ("look", "scheduled")
+        }
+        assert all(key.split(":")[1] == "l" for key in keys)
 
 
 # What is checked, and what is not lost

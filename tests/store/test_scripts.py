@@ -31,7 +31,12 @@ def test_the_header_names_the_arguments_that_the_script_unpacks(script: Script) 
     source = own_source(script)
     if script.manifest.batch:
         assert script.manifest.takes == ("items...",)
-        assert "return reply_to_items(ITEM_SIZE, " in source
+        size = re.search(r"^local ITEM_SIZE = (\d+)$", source, re.MULTILINE)
+        called = re.search(r"^return reply_to_items\(ITEM_SIZE, (\w+)\)$", source, re.MULTILINE)
+        assert size and called, "the items are not taken one by one"  # noqa: PT018 - one shape
+        parameters = re.search(rf"^local function {called[1]}\(([\w, ]+)\)$", source, re.MULTILINE)
+        assert parameters
+        assert len(parameters[1].split(", ")) == int(size[1])
         return
     unpacked = re.search(r"^local ([\w, ]+) = unpack\(ARGV, 2(?:, (\d+))?\)$", source, re.MULTILINE)
     assert unpacked, "the arguments are not unpacked at once"

@@ -51,7 +51,7 @@ class Problem(StrEnum):
     """No code here can continue it: its task or step is unknown, or what is recorded does not fit the code. Not
     repaired: it resumes by itself when code that fits is there."""
     UNREAD = "unread"
-    """A queue with work that no live worker reads. Not repaired: start a worker with this queue."""
+    """A queue with work, from which no live worker takes any. Not repaired: start a worker with this queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ async def _unread(partition: Partition) -> list[Finding]:
         age = (depth.oldest_ms or 0) / 1000
         if queue not in read and age >= UNSERVED_SECONDS:
             waiting = depth.queued + depth.held
-            detail = f"no live worker reads queue {queue!r}, in which {waiting} bodies and scheduled steps wait"
+            detail = f"no worker takes work from queue {queue!r}, in which {waiting} bodies and scheduled steps wait"
             found.append(Finding(Problem.UNREAD, Key.QUEUE.of(partition.prefix, queue), detail, age))
     return found
 

@@ -47,8 +47,7 @@ local function keep_run()
   local _, count = string.gsub(kept, ',', '')
   if count > MAX_CONTINUED_RUNS then
     local oldest = string.match(kept, '^%d+')
-    redis.call('HDEL', KEY.history(id), oldest)
-    delete_run(id, oldest)
+    delete_earlier_run(id, oldest)
     kept = string.sub(kept, #oldest + 2)
   end
   redis.call('HSET', KEY.execution(id), FIELD.continued_runs, kept)

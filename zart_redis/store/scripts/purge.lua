@@ -29,8 +29,7 @@ local function delete_history(id)
     return true
   end
   for _, run in ipairs(runs) do
-    delete_run(id, run)
-    redis.call('HDEL', KEY.history(id), run)
+    delete_earlier_run(id, run)
   end
   runs_left = runs_left - #runs
   return redis.call('EXISTS', KEY.history(id)) == 0
@@ -52,11 +51,11 @@ end
 -- Deletes the streams of a queue if nothing is in them. Workers that read it make them again.
 local function delete_queue(queue)
   local entries = 0
-  for _, lane in ipairs({ LANE.new, LANE.returned, LANE.suspect, LANE.handed }) do
+  for _, lane in ipairs(LANES) do
     entries = entries + redis.call('XLEN', (stream_of(queue, lane)))
   end
   if entries == 0 then
-    for _, lane in ipairs({ LANE.new, LANE.returned, LANE.suspect, LANE.handed }) do
+    for _, lane in ipairs(LANES) do
       redis.call('DEL', (stream_of(queue, lane)))
     end
     redis.call('SREM', KEY.queues, queue)

@@ -11,11 +11,18 @@ local function delete_run(id, run)
   redis.call('UNLINK', KEY.events(id, run))
 end
 
+-- Deletes an earlier run, if it is kept.
+local function delete_earlier_run(id, run)
+  if redis.call('HDEL', KEY.history(id), run) == 1 then
+    delete_run(id, run)
+  end
+end
+
 -- Keeps the newest of the earlier runs.
 local function shorten_history(id, newest)
   local oldest = tonumber(newest) - MAX_HISTORY
-  if oldest > 0 and redis.call('HDEL', KEY.history(id), string.format('%d', oldest)) == 1 then
-    delete_run(id, string.format('%d', oldest))
+  if oldest > 0 then
+    delete_earlier_run(id, string.format('%d', oldest))
   end
 end
 
