@@ -30,6 +30,9 @@ zart.testing.replay(trip, sys.argv[1])
 """
 
 
+SECOND = HANDLER.replace("reserve-seat", "book-seat").replace('-trip"', '-trip", version=2, compatible_from=2')
+
+
 def write(folder: Path, code: str) -> None:
     (folder / "workers" / "trips.py").write_text(code)
 
@@ -70,6 +73,21 @@ def test_check_replay(command: Command, folder: Path) -> None:
         ("t-3", 1, "reserve-seat")
     ]
 
+    write(folder, SECOND)
+    other = command(*check, "--live")
+    assert other.returncode == 0
+    assert other.stdout == "0 executions of task 'replayed-trip' checked, 0 do not fit; 2 need a worker for version 1\n"
+    both = HANDLER + SECOND.replace("def reserve", "def book").replace("await reserve", "await book").replace(
+        "def trip", "def trip_2"
+    )
+    write(folder, both)
+    assert json.loads(command(*check, "--live", "--json").stdout) == {
+        "task": "replayed-trip",
+        "checked": 2,
+        "mismatches": [],
+        "other_versions": {},
+    }
+
     unknown = command("zart", "check-replay", "--task", "no-such-task")
     assert unknown.returncode != 0
     assert "no-such-task" in unknown.stderr
@@ -89,3 +107,22 @@ def test_history_replays_without_redis(zart: Zart, command: Command, folder: Pat
     bare = json.loads(zart("history", "t-2", "--no-payloads", "--run", "1").stdout)
     assert bare["input"] is None
     assert [call["name"] for call in bare["body"]["calls"]] == ["reserve-seat", "go"]
+
+
+@pytest.mark.usefixtures("running")
+def test_stats_count_live_runs_by_version(zart: Zart, pools: Pools, folder: Path) -> None:
+    assert "live runs" not in zart("stats").stdout
+    write(folder, SECOND)
+    pools()
+    listed = json.loads(zart("workers", "--json").stdout)["workers"]
+    assert zart("workers").stdout.count(" default ") == len(listed) == 2
+    started = 0
+    while '"2": 1' not in zart("stats", "--json").stdout:  # a worker of either version takes a new run
+        started += 1
+        assert started < 20
+        start(zart, f"new-{started}")
+    table = zart("stats").stdout.split("live runs")[1].splitlines()[1:]
+    assert [line.split() for line in table] == [
+        ["replayed-trip", "1", str(1 + started)],
+        ["replayed-trip", "2", "1"],
+    ]

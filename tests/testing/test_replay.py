@@ -294,6 +294,16 @@ async def test_a_changed_race(tmp_path: Path) -> None:
             replay(trip(changed), path)
 
 
+async def test_a_body_replays_as_the_version_that_it_is_bound_to(tmp_path: Path) -> None:
+    async def branches() -> int:
+        return await (book() if zart.context().version >= 3 else reserve())
+
+    path = await export(trip(branches, version=2), tmp_path)
+    replay(trip(branches, version=3), path)
+    with pytest.raises(zart.ReplayMismatch, match="for versions from 3 to 4, and the history is of version 2"):
+        replay(trip(branches, version=4, compatible_from=3), path)
+
+
 async def test_a_result_that_the_new_code_cannot_read(tmp_path: Path) -> None:
     async def reads() -> str:
         return str(await zart.capture("value", lambda: "text"))

@@ -13,7 +13,7 @@ from zart_redis.cli.top import top
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     executions.start, executions.status, executions.wait, executions.cancel, executions.event,
-    listing.list_executions, listing.stats, top,
+    listing.list_executions, listing.stats, listing.workers, top,
     history.runs, history.detail, history.export, history.watch, check_replay,
     repair.retry_step, repair.restart, repair.rerun, repair.purge, repair.doctor,
     pauses.pause, pauses.resume, pauses.pause_list,

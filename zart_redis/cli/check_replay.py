@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from zart_redis.client.run_history import RunHistory, from_builtins
 from zart_redis.client.scheduler import DurableScheduler
 from zart_redis.errors import ExecutionNotFound, ReplayMismatch, SerializationError, ZartError
 from zart_redis.model import ExecutionStatus
+from zart_redis.registry import HandlerDefinition
 from zart_redis.testing.replaying import replay_history
 from zart_redis.worker.app import load
 
@@ -33,27 +35,40 @@ async def check_replay(
     app: App = None,
     as_json: AsJson = False,
 ) -> Code:
-    """Replay recorded executions with the handlers as they are now. Exits with 1 if one does not fit."""
+    """Replay recorded executions with the handlers as they are now. Exits with 1 if one does not fit.
+
+    Executions of versions that no handler here runs are counted and not replayed: they need a worker for their version.
+    """
     load(app or client.settings.app)
     registry.handler_named(task)
+    declared = registry.handlers.versions_of(task)
     checked = 0
+    other_versions: Counter[int] = Counter()
     mismatches: list[dict[str, Any]] = []
     async for history in _sample(client, task, live, sample):
+        version = history.version or declared.newest.version
+        handler = declared.find(version)
+        if handler is None:
+            other_versions[version] += 1
+            continue
         checked += 1
-        error = await _check(history)
+        error = await _check(handler, history)
         if error is None:
             continue
         mismatches.append(_mismatch(history, error))
         if not as_json:
             output.echo_line(f"{history.execution_id}: {mismatches[-1]['message']}")
-    found = {"task": task, "checked": checked, "mismatches": mismatches}
-    output.echo_result(found, f"{checked} executions of task {task!r} checked, {len(mismatches)} do not fit", as_json)
+    found = {"task": task, "checked": checked, "mismatches": mismatches, "other_versions": other_versions}
+    text = f"{checked} executions of task {task!r} checked, {len(mismatches)} do not fit"
+    for version, count in sorted(other_versions.items()):
+        text += f"; {count} need a worker for version {version}"
+    output.echo_result(found, text, as_json)
     return Code.FAILED if mismatches else Code.DONE
 
 
-async def _check(history: RunHistory) -> ZartError | None:
+async def _check(handler: HandlerDefinition, history: RunHistory) -> ZartError | None:
     try:
-        await replay_history(registry.handler_named(history.task), history)
+        await replay_history(handler, history)
     except (ReplayMismatch, SerializationError) as error:
         return error
     return None

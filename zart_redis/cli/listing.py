@@ -1,4 +1,4 @@
-"""The commands for many executions: list, stats."""
+"""The commands that count and list: list, stats, workers."""
 
 from __future__ import annotations
 
@@ -46,6 +46,16 @@ async def list_executions(
 async def stats(client: DurableScheduler, as_json: AsJson = False) -> None:
     """Count executions by status and task, and show the depth of each queue."""
     output.print_stats(await client.stats(), as_json)
+
+
+@client_command
+async def workers(client: DurableScheduler, as_json: AsJson = False) -> None:
+    """List the live workers and what they run."""
+    found = await client.workers()
+    if as_json:
+        output.print_json({"workers": found})
+    else:
+        output.render(output.workers_table(found))
 
 
 def _time_before_now(since: str | None) -> datetime | None:

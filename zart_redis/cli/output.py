@@ -19,10 +19,11 @@ from rich.table import Column, Table
 from zart_redis.client.lists import ExecutionPage, Stats
 from zart_redis.client.views import to_json, wait_text_until
 from zart_redis.durations import format_ms
-from zart_redis.model import ExecutionRecord, ExecutionStatus, PauseRule
+from zart_redis.model import ExecutionRecord, ExecutionStatus, PauseRule, WorkerInfo
 from zart_redis.printable import printable
 
 UNLIMITED_WIDTH = 10_000
+MAX_RUNNING_SHOWN = 5
 
 COLOURS = {
     ExecutionStatus.SCHEDULED: "blue",
@@ -163,7 +164,7 @@ def print_stats(stats: Stats, as_json: bool) -> None:
 
 
 def stats_tables(stats: Stats) -> Iterator[RenderableType]:
-    """A table of the counts, and one of the queues."""
+    """A table of the counts, one of the queues, and one of the versions if there is more than the first."""
     statuses = list(ExecutionStatus)
     tasks = Table(name_column("task"), *(coloured(status) for status in statuses), box=None, header_style="bold")
     for name, counts in sorted(stats.by_task.items()):
@@ -174,8 +175,33 @@ def stats_tables(stats: Stats) -> Iterator[RenderableType]:
         oldest = "" if depth.oldest_ms is None else format_ms(depth.oldest_ms)
         queues.add_row(shown(name), str(depth.queued), str(depth.held), oldest)
     yield from (tasks, "", queues)
+    if any(version != 1 for counts in stats.by_version.values() for version in counts):
+        versions = Table(name_column("task"), "version", "live runs", box=None, header_style="bold")
+        for name, by_version in sorted(stats.by_version.items()):
+            for version, count in sorted(by_version.items()):
+                versions.add_row(shown(name), str(version), str(count))
+        yield from ("", versions)
     if stats.held:
         yield from ("", f"[red]held: {stats.held}[/] need other code than that of the workers; `zart doctor` says why")
+
+
+def workers_table(workers: Sequence[WorkerInfo]) -> RenderableType:
+    if not workers:
+        return "[red]no live worker[/]"
+    table = Table("worker", "host", "pid", "queues", "heartbeat", "runs", "", box=None, header_style="bold")
+    for worker in workers:
+        names = ", ".join(worker.running[:MAX_RUNNING_SHOWN])
+        more = worker.running_count - len(worker.running[:MAX_RUNNING_SHOWN])
+        table.add_row(
+            shown(worker.worker_id),
+            shown(worker.host),
+            str(worker.pid),
+            shown(", ".join(worker.queues)),
+            f"{format_ms(worker.heartbeat_age_ms)} ago",
+            f"{worker.running_count}/{worker.concurrency}",
+            shown(f"{names} and {more} more" if more > 0 else names),
+        )
+    return table
 
 
 def coloured(status: ExecutionStatus) -> str:

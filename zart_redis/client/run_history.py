@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from zart_redis.client.views import bound_version
 from zart_redis.engine import journal
 from zart_redis.engine.history import History
 from zart_redis.engine.journal import Stamp, stamped
@@ -91,6 +92,8 @@ class RunHistory(msgspec.Struct, kw_only=True):
     execution_id: str
     task: str
     run: int
+    version: int | None = None
+    """That of the handler that the run is bound to. None if it has not begun, or if an earlier release exported it."""
     key: str
     """The idempotency key of the body."""
     status: str
@@ -123,6 +126,7 @@ def export_run(
         execution_id=execution_id,
         task=x[Field.TASK].decode(),
         run=int(run),
+        version=bound_version(x),
         key=idempotency_key(namespace, execution_id, int(x[Field.CREATED]), run),
         status=x[Field.STATUS].decode(),
         attempt=int(x[Field.ATTEMPT]),

@@ -59,11 +59,12 @@ def execution_record(execution_id: str, x: Mapping[str, bytes], waits: tuple[Wai
         waiting_for=tuple(map(wait_text, waits)),
         waits=waits,
         queue=x[Field.QUEUE].decode(),
-        version=_version(x),
+        version=bound_version(x),
     )
 
 
-def _version(x: Mapping[str, bytes]) -> int | None:
+def bound_version(x: Mapping[str, bytes]) -> int | None:
+    """The version of the handler that a run is bound to. None if it has not begun."""
     if Field.VERSION in x:
         return int(x[Field.VERSION])
     return 1 if Field.STARTED in x else None

@@ -26,7 +26,7 @@ from zart_redis.errors import InvalidInput, ReplayMismatch, SerializationError
 from zart_redis.handlers import Handler, definition_of
 from zart_redis.layout import Record
 from zart_redis.model import ExecutionInfo, ExecutionStatus, server_clock
-from zart_redis.registry import HandlerDefinition, StepDefinition, call_of
+from zart_redis.registry import HandlerDefinition, StepDefinition, TaskVersions, call_of
 from zart_redis.testing.fakes import Fakes, fake_definitions
 
 WORKER = "00000000"
@@ -90,6 +90,9 @@ async def replay_history(
     """As `replay`, for a history that has been read."""
     if history.task != handler.name:
         raise InvalidInput(f"the history is of task {history.task!r}, not of task {handler.name!r}")
+    if history.version is not None and TaskVersions([handler]).find(history.version) is None:
+        runs = f"versions from {handler.compatible_from} to {handler.version}"
+        raise HistoryMismatch("", "", f"is for {runs}, and the history is of version {history.version}")
     replaying = _Replaying(handler, history, fakes or {})
     body = _BodyReplay(replaying, history.body, "")
     has_failed = history.on_failure is not None or history.status == ExecutionStatus.FAILED
@@ -116,10 +119,16 @@ class _Replaying:
         return self.handler.input.decode(self.history.input or b"", f"the input of task {self.handler.name!r}")
 
     def info(self, scope: str) -> ExecutionInfo:
-        history, retries = self.history, self.handler.retry.retries
-        key, attempt = history.key + scope, history.attempt - 1
+        history, handler = self.history, self.handler
         return ExecutionInfo(
-            history.execution_id, history.task, attempt, retries, key, run=history.run, _load=self.input
+            history.execution_id,
+            history.task,
+            history.attempt - 1,
+            handler.retry.retries,
+            history.key + scope,
+            run=history.run,
+            version=history.version or handler.version,
+            _load=self.input,
         )
 
     def encode_input(self, data: Any) -> bytes:
