@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types coverage bench soak clean
+.PHONY: demo test test-matrix test-cell lint types coverage bench soak clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +32,14 @@ types: $(VENV)/ready
 
 test: lint types
 	$(BIN)/pytest
+
+# Part of the tests on each server, with uvloop and without, on each Python that is installed (half an hour).
+test-matrix: $(VENV)/ready
+	$(BIN)/python -m tests.matrix
+
+# One cell of these on this Python, which the hash of the commit chooses.
+test-cell: $(VENV)/ready
+	$(BIN)/python -m tests.matrix --one
 
 coverage: $(VENV)/ready
 	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered

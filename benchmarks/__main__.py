@@ -47,8 +47,9 @@ def main(
                 found[name] = peers.report(Scene(server, rounds, short), python or [], console)
         else:
             with running_server(redis_url) if redis_url else temporary_server(redis_server) as server:
-                measured = uvloop.run(WORKLOADS[name].measure(Scene(server, rounds, short, sleepers)))
-                console.print(as_table(WORKLOADS[name], measured, server.version))
+                scene = Scene(server, rounds, short, sleepers)
+                measured = uvloop.run(WORKLOADS[name].measure(scene))
+                console.print(as_table(WORKLOADS[name], measured, scene))
                 found[name] = as_json(WORKLOADS[name], measured)
     if as_json_:
         print(json.dumps(found, indent=2))

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -42,9 +42,14 @@ class Scene:
     short: bool = False
     sleepers: int | None = None
     """How many executions sleep at once, where that is what is measured."""
+    reduced: dict[int, int] = field(default_factory=dict)
+    """The sizes of a short scene by the full ones that they replace."""
 
     def size(self, full: int, short: int) -> int:
-        return short if self.short else full
+        if not self.short:
+            return full
+        self.reduced[full] = short
+        return short
 
     async def repeat(self, measure: Callable[[], Awaitable[T]]) -> list[T]:
         """Each round's result, after one round that only warms up."""

@@ -33,7 +33,9 @@ class Server:
 
     @property
     def version(self) -> str:
-        return str(self.info("server")["redis_version"])
+        """Name and version. Valkey's `redis_version` is the one of Redis that it is compatible with."""
+        found = self.info("server")
+        return f"Valkey {found['valkey_version']}" if "valkey_version" in found else f"Redis {found['redis_version']}"
 
     def cpu_seconds(self) -> float:
         """What the server's own process has used, in its threads and in the kernel."""

@@ -8,13 +8,14 @@ from typing import Any
 from rich.table import Table
 
 from benchmarks.figures import Round, Workload, median
+from benchmarks.scene import Scene
 
 
-def as_table(workload: Workload, rounds: Sequence[Round], redis: str) -> Table:
+def as_table(workload: Workload, rounds: Sequence[Round], scene: Scene) -> Table:
     """A row a figure: the median of the rounds, the least and the most, and the goal."""
-    table = Table(
-        title=f"{workload.name}: {workload.about} (Redis {redis}, {len(rounds)} rounds)", title_justify="left"
-    )
+    conditions = [scene.server.version, f"{len(rounds)} rounds"]
+    conditions += [f"{short:,} instead of {full:,}" for full, short in scene.reduced.items()]
+    table = Table(title=f"{workload.name}: {workload.about} ({', '.join(conditions)})", title_justify="left")
     table.add_column("figure")
     for heading in ("median", "least", "most"):
         table.add_column(heading, justify="right")

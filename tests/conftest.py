@@ -1,5 +1,6 @@
 """Fixtures of all tests: real Redis servers, a namespace for each test, clients and workers, and the event loop."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from uuid import uuid4
@@ -14,7 +15,7 @@ from tests.support.workers import running_worker
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"use_uvloop": True}
+    return "asyncio", {"use_uvloop": os.environ.get("ZART_TEST_UVLOOP") != "0"}
 
 
 SERVERS = installed_servers()

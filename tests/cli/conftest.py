@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 from tests.support.servers import RedisProcess
 from tests.support.waiting import block_until
 from zart_redis.cli.app import app
-from zart_redis.store.embedded import find_redis_server
 
 BIN = Path(sys.executable).parent
 APP = """
@@ -78,8 +77,8 @@ async def elsewhere() -> str:
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisProcess]:
-    """One server, the oldest: the commands know nothing of its version."""
-    with RedisProcess(find_redis_server()) as server:
+    """One server: the commands know nothing of its version."""
+    with RedisProcess() as server:
         yield server
 
 

