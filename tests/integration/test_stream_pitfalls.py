@@ -213,3 +213,37 @@ async def test_27_a_full_redis_refuses_starts_and_finishes_what_runs_when_it_has
         finally:
             raw.config_set("maxmemory", "0")
         assert await scheduler.wait_for(job, "before", SOON) == 10
+
+
+async def test_entries_of_two_queues_may_have_the_same_id(
+    scheduler: zart.DurableScheduler, raw: redis.Redis, prefix: str
+) -> None:
+    """Redis numbers the entries of each stream for itself."""
+    begun: list[str] = []
+    gate = asyncio.Event()
+
+    @zart_step("pass-gate")
+    async def pass_gate() -> None:
+        begun.append(zart.context().execution_id)
+        await gate.wait()
+
+    @zart_durable("at-the-gate")
+    async def at_the_gate() -> None:
+        await pass_gate()
+        await zart.wait_for_event("go")
+
+    queues = ["one", "two"]
+    for queue in queues:
+        key = f"{prefix}q:{queue}"
+        raw.xadd(key, {"x": "x"}, id="9999999999999-0")  # from here on Redis counts up
+        raw.xdel(key, "9999999999999-0")
+        await scheduler.start_for(at_the_gate, queue, queue=queue)
+    assert raw.xrange(f"{prefix}q:one")[0][0] == raw.xrange(f"{prefix}q:two")[0][0]  # type: ignore[index]
+    async with running_worker(scheduler, queues=queues):
+        await until(lambda: len(begun) == 2)
+        assert await scheduler.cancel("one")
+        gate.set()
+        await reaches(scheduler, "two", "waiting", "event go")
+        await scheduler.offer_event("two", "go")
+        assert (await scheduler.wait("two", SOON)).status == "completed"
+    assert sorted(begun) == queues

@@ -143,7 +143,7 @@ def person(**fields: Any) -> Person:
         *(
             ((1, "a"), tuple[int, str]),
             ({1, 2}, set[int]),
-            (frozenset("ab"), frozenset[str]),
+            (frozenset("a"), frozenset[str]),
             ((), tuple[int, ...]),
         ),
         *(
@@ -155,7 +155,7 @@ def person(**fields: Any) -> Person:
         ),
         *(
             (timedelta(days=-3, microseconds=1), timedelta),
-            (uuid.uuid4(), uuid.UUID),
+            (uuid.UUID(int=7), uuid.UUID),
             (Decimal("1.50"), Decimal),
         ),
         *((Colour.RED, Colour), (Level.HIGH, Level), ({Colour.RED: [Level.HIGH]}, dict[Colour, list[Level]])),
@@ -165,7 +165,7 @@ def person(**fields: Any) -> Person:
             ({"title": "Jaws"}, Movie),
             (Point(1, 2.0), Point),
         ),
-        (Order(uuid.uuid4(), [Item("a", Decimal("0.10"))], NOW, frozenset("xy"), (3, 4)), Order),
+        (Order(uuid.UUID(int=7), [Item("a", Decimal("0.10"))], NOW, frozenset("x"), (3, 4)), Order),
         *((Lossy(3), Lossy), (Pet("Rex", date(2020, 1, 1)), Pet), (Shape(3, Colour.RED), Shape)),
         *((person(), Person), (None, Person | None), ([person()], list[Person]), (Names(["a"]), Names)),
         (Household(person(tags={"x"}), {"a": person(), "b": None}), Household),
@@ -229,7 +229,7 @@ class Text(str):
         *(((1, 2), Any, "tuple would become list"), ({1}, Any, "set would become list")),
         *(
             (NOW.replace(tzinfo=None), Any, "datetime would become str"),
-            (uuid.uuid4(), Any, "UUID would become str"),
+            (uuid.UUID(int=7), Any, "UUID would become str"),
         ),
         *((Level.HIGH, Any, "Level would become int"), (Level.HIGH, int, "Level would become int")),
         *((Item("a", Decimal(1)), Any, "Item would become dict"), (Text("x"), str, "Text would become str")),
@@ -255,7 +255,7 @@ class Text(str):
         ),
         (person().model_dump(round_trip=True), Person, "dict would become Person"),
     ],
-    ids=lambda value: repr(value)[:40],
+    ids=lambda value: repr(value).split(" at 0x")[0][:40],
 )
 def test_what_would_come_back_different_is_refused_by_name(value: Any, type_: Any, how: str) -> None:
     with pytest.raises(SerializationError, match=f"^step 'charge': .*{how}"):

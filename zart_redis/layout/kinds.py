@@ -142,7 +142,7 @@ class GroupField(StoredName):
 
 
 class Signal(StoredName):
-    """Words on a worker's channel; a space and an entry follow."""
+    """Words on a worker's channel; an entry and its queue follow, after a space each."""
 
     WAKE = auto()
     """Something that a held body waits for has been recorded."""

@@ -45,7 +45,7 @@ async def pending_unknown(
     found = []
     for queue in queues:
         pending = await partition.queries.pending(queue, worker, PENDING_BATCH, lanes)
-        found += [(queue, entry) for entry in pending if (partition.prefix, entry) not in executor.active]
+        found += [(queue, entry) for entry in pending if (partition.prefix, queue, entry) not in executor.active]
     return found
 
 

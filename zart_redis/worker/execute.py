@@ -32,8 +32,12 @@ HAND_BACK_SECONDS = 0.5
 ERROR_DELAY_MS = 2_000
 """Delay before work can be claimed again that met an unexpected error."""
 
-Slot = tuple[str, str]
-"""A partition's prefix and an entry: identifies a claim."""
+Slot = tuple[str, str, str]
+"""A partition's prefix, a queue and an entry of it: identifies a claim."""
+
+
+def slot_of(partition: Partition, claim: Claim) -> Slot:
+    return partition.prefix, claim.queue, claim.entry
 
 
 @dataclass(slots=True, eq=False)
@@ -129,11 +133,13 @@ class Executor(Service):
         next transition tells it the same."""
 
         def handle(message: bytes | None) -> None:
-            word, _, entry = (message or b"").decode(errors="replace").partition(" ")
+            word, _, held = (message or b"").decode(errors="replace").partition(" ")
+            entry, _, queue = held.partition(" ")
+            slot = partition.prefix, queue, entry
             if word == Signal.WAKE:
-                self._wake(partition.prefix, entry)
+                self._wake(slot)
             elif word == Signal.REVOKE:
-                self.revoke(partition.prefix, entry)
+                self.revoke(slot)
 
         return handle
 
@@ -151,9 +157,9 @@ class Executor(Service):
     def begin(self, partition: Partition, claim: Claim) -> Active:
         self.observer.claimed(claim)
         # A Redis that has lost the claim of this entry may deliver it again while the earlier run still exists.
-        self.revoke(partition.prefix, claim.entry)
+        slot = slot_of(partition, claim)
+        self.revoke(slot)
         run = self._run_body(partition, claim) if isinstance(claim, BodyClaim) else self._run_step(partition, claim)
-        slot = (partition.prefix, claim.entry)
         task = asyncio.get_running_loop().create_task(run)
         active = self.active[slot] = Active(claim, task)
         if claim.blame.suspect:
@@ -176,15 +182,15 @@ class Executor(Service):
         for listener in self.unreleased_listeners:
             listener()
 
-    def _wake(self, prefix: str, entry: str) -> None:
+    def _wake(self, slot: Slot) -> None:
         """Something that a held body waits for has been recorded."""
-        active = self.active.get((prefix, entry))
+        active = self.active.get(slot)
         if active and active.body and active.body.execution:
             active.body.execution.wake()
 
-    def revoke(self, prefix: str, entry: str) -> None:
+    def revoke(self, slot: Slot) -> None:
         """Stop a run whose claim was reportedly revoked. If the report was false, the entry is claimed again."""
-        active = self.active.get((prefix, entry))
+        active = self.active.get(slot)
         if active is None:
             return
         active.given_up = True
@@ -195,7 +201,7 @@ class Executor(Service):
 
     async def _run_body(self, partition: Partition, claim: BodyClaim) -> None:
         code, keeps = self.context.code, bool(self.kept)
-        active = self.active[partition.prefix, claim.entry]
+        active = self.active[slot_of(partition, claim)]
         port = BodyAdapter(partition, claim, self.retention_ms, self.clock, active.progress, code=code, keeps=keeps)
         kept = self.kept.take(partition.prefix, claim)
         if kept is not None:
@@ -246,7 +252,7 @@ class Executor(Service):
     async def _run_step(self, partition: Partition, claim: StepClaim) -> None:
         port = StepAdapter(partition, claim, self.context.code)
         step = StepRun(claim, self._input_loader(claim), port, self.context, self.observer)
-        active = self.active[partition.prefix, claim.entry]
+        active = self.active[slot_of(partition, claim)]
         await self._run(partition, claim, step.run, functools.partial(port.postpone, claim.failed_attempts))
         active.given_up |= step.lost
 

@@ -134,7 +134,7 @@ class Trials:
         for partition in self._partitions:
             for queue in self._queues:
                 for entry in await self._pending(partition, queue):
-                    if (partition.prefix, entry) not in self._executor.active:
+                    if (partition.prefix, queue, entry) not in self._executor.active:
                         found.setdefault(partition.prefix, []).append((queue, entry))
         if sum(map(len, found.values())) <= 1:
             self._seen_gaps = gaps

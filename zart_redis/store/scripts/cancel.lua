@@ -17,7 +17,7 @@ elseif is_beyond_us(x.needs) then
   return { 'needs', x.needs }
 end
 redis.call('HSET', KEY.execution(id), FIELD.end_nonce, nonce)
-notify_worker(x.fence, SIGNAL.revoke, x.entry)
+notify_worker(x.fence, SIGNAL.revoke, x.queue, x.entry)
 drop_steps(id, x)
 complete(id, x, STATUS.cancelled, retention)
 return 'cancelled'

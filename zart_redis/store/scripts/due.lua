@@ -29,7 +29,7 @@ local drainable = limit -- how much of what removed pause rules held, and of dro
 
 -- The deadline takes an execution away from whatever holds it, and queues it for a worker that will fail it.
 local function take_expired(id, x)
-  notify_worker(x.fence, SIGNAL.revoke, x.entry)
+  notify_worker(x.fence, SIGNAL.revoke, x.queue, x.entry)
   clear_waits(id, x)
   release_from_pause(id, x)
   expire_deadline(id, x)

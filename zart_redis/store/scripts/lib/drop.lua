@@ -10,7 +10,7 @@ local function drop_step(id, scope, name, queue, packed, is_shared)
     return -- nothing says where its entry is; a worker that finds it deletes it
   end
   if step.entry then
-    notify_worker(step.fence, SIGNAL.revoke, step.entry)
+    notify_worker(step.fence, SIGNAL.revoke, queue, step.entry)
     ack_and_delete(queue, step.entry)
   elseif is_shared then
     return

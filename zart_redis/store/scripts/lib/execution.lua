@@ -55,10 +55,11 @@ local function execution_member(id)
   return TIMER.execution .. id
 end
 
-local function notify_worker(fence, signal, entry)
+-- Entries of two queues can have the same id.
+local function notify_worker(fence, signal, queue, entry)
   local owner = owner_of(fence)
   if owner then
-    redis.call('PUBLISH', CHANNEL.worker(owner), signal .. ' ' .. entry)
+    redis.call('PUBLISH', CHANNEL.worker(owner), signal .. ' ' .. entry .. ' ' .. queue)
   end
 end
 
@@ -118,6 +119,6 @@ local function wake(id, x)
       set_status(id, x, STATUS.running)
     end
   else
-    notify_worker(x.fence, SIGNAL.wake, x.entry)
+    notify_worker(x.fence, SIGNAL.wake, x.queue, x.entry)
   end
 end

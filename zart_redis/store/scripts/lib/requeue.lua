@@ -36,7 +36,7 @@ local function requeue_body(queue, entry, id, death)
   end
   local fence = x.fence
   if death and owner_of(fence) == death.worker then
-    notify_worker(fence, SIGNAL.revoke, entry) -- it may only be slow
+    notify_worker(fence, SIGNAL.revoke, queue, entry) -- it may only be slow
     fence = next_fence(fence, '')
   end
   if has_died(death, x.fence) then
@@ -59,7 +59,7 @@ local function requeue_step(queue, entry, id, scope, name, death)
     step.blame = cmsgpack.pack(blame_for(read_blame(step.blame), fence, death))
   end
   if death and owner_of(fence) == death.worker then
-    notify_worker(fence, SIGNAL.revoke, entry)
+    notify_worker(fence, SIGNAL.revoke, queue, entry)
     fence = next_fence(fence, '')
   end
   detach_step(queue, step, fence)

@@ -43,7 +43,7 @@ end
 
 -- Aborts a live run: revokes its claim and removes its scheduled steps, timers and waits.
 local function abort_run(id, x)
-  notify_worker(x.fence, SIGNAL.revoke, x.entry)
+  notify_worker(x.fence, SIGNAL.revoke, x.queue, x.entry)
   drop_steps(id, x)
   detach(id, x, free_fence(x.fence), FIELD.finished, now())
   clear_waits(id, x)
