@@ -5,6 +5,7 @@ import contextvars
 import gc
 import subprocess
 import sys
+import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -201,6 +202,22 @@ async def test_the_end_passes_through_deep_nesting(
     assert await one_pass(port, lambda: nested(20)) is PassInterrupted.PARKED
     assert ran.count("finally") == 21
     assert set(ran) <= {"finally", "manager"}
+
+
+@pytest.mark.parametrize("surroundings", [in_task_group, in_anyio_group, in_scopes, in_manager])
+async def test_nothing_keeps_the_tasks_of_a_body_that_is_closed(
+    port: MemoryPort, surroundings: Callable[..., Coroutine[Any, Any, None]]
+) -> None:
+    tasks: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    async def nested(depth: int) -> None:
+        tasks.add(asyncio.current_task())
+        await (surroundings(lambda: nested(depth - 1)) if depth else nap())
+
+    assert await one_pass(port, lambda: nested(3)) is PassInterrupted.PARKED
+    await asyncio.sleep(0)  # a callback of the pass is queued
+    gc.collect()
+    assert not tasks
 
 
 async def test_finally_blocks_run_in_their_own_task_and_context(port: MemoryPort) -> None:

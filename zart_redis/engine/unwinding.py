@@ -37,10 +37,18 @@ def unwind_task(task: asyncio.Task[Any]) -> None:
         has_ended = unwind(coro)
     finally:
         _swap_current_task(loop, previous)
+    _forget_in_anyio(task)
     if not has_ended:
         # Never freed, not even at exit: its finalizer would run it again, perhaps for ever.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(coro))
         log.error("a coroutine of a body catches its end; it was abandoned", coroutine=repr(coro))
+
+
+def _forget_in_anyio(task: asyncio.Task[Any]) -> None:
+    """anyio keeps the state of a task until the task is done, and the state keeps the task: neither would ever go."""
+    backend = sys.modules.get("anyio._backends._asyncio")
+    if backend is not None:
+        backend._task_states.pop(task, None)
 
 
 def unwind(coro: Suspended) -> bool:
