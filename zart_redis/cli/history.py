@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.live import Live
 
 from zart_redis.cli import output, timeline
@@ -77,7 +78,7 @@ async def watch(
     as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON whenever something changes.")] = False,
 ) -> Code:
     """Follow an execution live until it has finished. Exits with 1 if it failed or was cancelled."""
-    with nullcontext() if as_json else Live(auto_refresh=False) as live:
+    with nullcontext() if as_json else Live(console=Console(), auto_refresh=False) as live:
         printed = ""
         while True:
             record, found = await client.status(id), await client.detail(id)

@@ -135,6 +135,7 @@ class Harness:
             self._url = url
             stack.callback(install(asyncio.get_running_loop()))
             stack.enter_context(self._mistakes)
+            stack.push(_collect_cycles)  # when the worker has stopped
             self._scheduler_settings = _shared(self._settings)
             self.scheduler = await stack.enter_async_context(
                 DurableScheduler(url, clock=self.clock, **self._scheduler_settings)
@@ -153,8 +154,6 @@ class Harness:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Finds calls that were never used and are part of a cycle; after an error all, lest they warn in another test.
-        gc.collect(1 if error is None else 2)
         await self._stack.__aexit__(kind, error, trace)
         if error is None:
             self._look_for_mistakes()
@@ -397,3 +396,8 @@ def _unserved(kind: bytes) -> tuple[str, str, int]:
 def _words(fields: Sequence[bytes]) -> str:
     """An entry of a stream: of whom, and which step."""
     return " ".join(field.decode() for field in fields[1::2])
+
+
+def _collect_cycles(kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    """Find calls that were never used and are part of a cycle; after an error all, lest they warn in another test."""
+    gc.collect(1 if error is None else 2)
