@@ -45,6 +45,25 @@ async def test_names_of_tasks_and_queues_go_with_their_last_execution(
     assert len(set(buckets.values())) == len(buckets) == 2
 
 
+async def test_names_go_with_the_last_run_of_an_id_that_is_used_for_something_else(
+    scheduler: DurableScheduler, raw: redis.Redis, prefix: str
+) -> None:
+    for i in range(3):
+        await scheduler.start("one", f"task-{i}", queue=f"queue-{i}")
+        await scheduler.cancel("one")
+    assert list(await _names(scheduler)) == ["task-2"]
+    assert [name for name in raw.scan_iter(f"{prefix}[qbus]:*") if not name.endswith(b":queue-2")] == []
+
+    @zart_durable("versioned-alone", version=2)
+    async def versioned() -> None: ...
+
+    async with running_worker(scheduler, handlers=[versioned]):
+        for _ in range(2):
+            await scheduler.start_and_wait_for(versioned, "two", None, SOON)
+    assert await scheduler.purge() == 2
+    assert not raw.exists(f"{prefix}buckets", f"{prefix}queues")
+
+
 async def _names(scheduler: DurableScheduler) -> dict[str, Any]:
     return dict((await scheduler.stats()).by_task)
 

@@ -57,11 +57,12 @@ local events = move_events()
 detach(id, x, next_fence(x.fence, ''), FIELD.finished, now())
 clear_waits(id, x)
 set_status(id, x, STATUS.completed)
-archive(id)
+local before = archive(id)
 keep_run()
 -- A command that began or resumed the old run, and is sent again, finds its nonce.
 x = begin_run(id, { number = number, fence = x.fence, task = old.task, queue = x.queue, input = input, nonce = old.nonce,
-  trigger = TRIGGER.continue_as_new, triggered_by = '', delay = '', timeout = timeout })
+  trigger = TRIGGER.continue_as_new, triggered_by = '', delay = '', timeout = timeout,
+  before = before })
 redis.call('HSET', KEY.execution(id), FIELD.completions, events)
 if old.reply ~= '' then
   redis.call('HSET', KEY.execution(id), FIELD.reply, old.reply)

@@ -35,32 +35,7 @@ local function delete_history(id)
   return redis.call('EXISTS', KEY.history(id)) == 0
 end
 
-local queues = {}
-
--- Forgets the pair of a task and a queue when the last of its executions has gone.
-local function delete_bucket(task, queue, version)
-  local bucket = redis.call('HGET', KEY.buckets, bucket_name(task, queue, version))
-  if bucket and redis.call('EXISTS', KEY.index(STATUS.scheduled, bucket), KEY.index(STATUS.running, bucket),
-    KEY.index(STATUS.waiting, bucket), KEY.index(STATUS.completed, bucket), KEY.index(STATUS.failed, bucket),
-    KEY.index(STATUS.cancelled, bucket)) == 0 then
-    redis.call('HDEL', KEY.buckets, bucket_name(task, queue, version))
-    queues[queue] = true
-  end
-end
-
--- Deletes the streams of a queue if nothing is in them. Workers that read it make them again.
-local function delete_queue(queue)
-  local entries = 0
-  for _, lane in ipairs(LANES) do
-    entries = entries + redis.call('XLEN', (stream_of(queue, lane)))
-  end
-  if entries == 0 then
-    for _, lane in ipairs(LANES) do
-      redis.call('DEL', (stream_of(queue, lane)))
-    end
-    redis.call('SREM', KEY.queues, queue)
-  end
-end
+local queues = {} -- that may be empty now
 
 local function delete(id, fields)
   highest = math.max(highest, tonumber(string.match(fields[4] or '', '^%d+') or 0))
@@ -71,10 +46,12 @@ local function delete(id, fields)
     redis.call('ZREM', KEY.index(fields[2], fields[3]), id)
   end
   if fields[6] and fields[7] then
-    delete_bucket(fields[6], fields[7], fields[8])
-    if fields[8] then
-      delete_bucket(fields[6], fields[7]) -- that of its run before it was bound to a version
+    local task, queue, version = unpack(fields, 6, 8)
+    local is_last = delete_bucket_if_empty(task, queue, version)
+    if version then -- that of its run before it was bound to one
+      is_last = delete_bucket_if_empty(task, queue) or is_last
     end
+    queues[queue] = queues[queue] or is_last or nil
   end
   redis.call('UNLINK', KEY.execution(id))
   redis.call('ZREM', KEY.expiring, id)
@@ -98,7 +75,7 @@ for _, id in ipairs(due) do
   end
 end
 for queue in pairs(queues) do
-  delete_queue(queue)
+  delete_queue_if_empty(queue)
 end
 if highest > 0 then
   redis.call('SET', KEY.purged_epoch, string.format('%d', highest))

@@ -78,7 +78,7 @@ end
 if is_live(x.status) then
   abort_run(id, x)
 end
-archive(id)
+local before = archive(id)
 local number = tonumber(x.run) + 1
 for name, pair in pairs(kept) do
   redis.call('HSET', KEY.records(id, number), name, pair[1])
@@ -87,7 +87,8 @@ for name, pair in pairs(kept) do
   end
 end
 x = begin_run(id, { number = number, fence = next_fence(x.fence, ''), task = old.task, queue = x.queue, input = old.input,
-  nonce = nonce, trigger = TRIGGER.rerun, triggered_by = triggered_by, delay = '', timeout = timeout })
+  nonce = nonce, trigger = TRIGGER.rerun, triggered_by = triggered_by, delay = '', timeout = timeout,
+  before = before })
 redis.call('HSET', KEY.execution(id), FIELD.completions, old.completions ~= '' and old.completions or 0)
 if old.version ~= '' or old.started ~= '' then
   x.task = old.task

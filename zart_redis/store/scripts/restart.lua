@@ -22,11 +22,12 @@ end
 if is_live(x.status) then
   abort_run(id, x)
 end
-archive(id)
+local before = archive(id)
 local number = tonumber(x.run) + 1
 x = begin_run(id, { number = number, fence = next_fence(x.fence, ''), task = old.task, queue = x.queue,
   input = same_input == '1' and old.input or input, nonce = nonce, trigger = TRIGGER.restart,
-  triggered_by = triggered_by, delay = '', timeout = timeout })
+  triggered_by = triggered_by, delay = '', timeout = timeout,
+  before = before })
 if timeout ~= '' then
   reschedule_timer(id, x)
 end

@@ -10,7 +10,7 @@
 local id, task, queue, input, delay, timeout, nonce, triggered_by = unpack(ARGV, 2)
 local status, run, last_nonce, last_fence, needs = unpack(redis.call('HMGET', KEY.execution(id), FIELD.status, FIELD.run,
   FIELD.nonce, FIELD.fence, FIELD.needs))
-local number, fence, created
+local number, fence, created, before
 if not status then
   -- Above the epochs that an execution of this id may have had before it was purged, and later than its creation.
   local purged = redis.call('GET', KEY.purged_epoch) or '0'
@@ -23,10 +23,11 @@ elseif is_beyond_us(needs) then
   return { 'needs', needs }
 else
   number, fence = tonumber(run) + 1, last_fence or '0@'
-  archive(id)
+  before = archive(id)
 end
 local x = begin_run(id, { number = number, fence = fence, task = task, queue = queue, input = input, nonce = nonce,
-  trigger = '', triggered_by = triggered_by, delay = delay, timeout = timeout, created = created })
+  trigger = '', triggered_by = triggered_by, delay = delay, timeout = timeout, created = created,
+  before = before })
 if delay == '' and timeout == '' then
   return { 'started', number }
 end

@@ -26,10 +26,11 @@ local function shorten_history(id, newest)
   end
 end
 
--- Moves the present run into the history; begin_run follows.
+-- Moves the present run into the history; begin_run follows, and gets what this returns as `before`.
 local function archive(id)
   local key = KEY.execution(id)
-  local fields = redis.call('HMGET', key, FIELD.run, FIELD.status, FIELD.bucket, FIELD.continued_runs)
+  local fields = redis.call('HMGET', key, FIELD.run, FIELD.status, FIELD.bucket, FIELD.continued_runs, FIELD.task,
+    FIELD.queue, FIELD.version)
   redis.call('HSET', KEY.history(id), fields[1], cmsgpack.pack(redis.call('HGETALL', key)))
   redis.call('ZREM', KEY.index(fields[2], fields[3]), id)
   redis.call('ZREM', KEY.expiring, id)
@@ -39,6 +40,16 @@ local function archive(id)
     redis.call('HSET', key, FIELD.continued_runs, fields[4])
   end
   shorten_history(id, fields[1])
+  return { task = fields[5], queue = fields[6], version = fields[7] }
+end
+
+-- The run before has left its bucket.
+local function leave_bucket(before, task, queue)
+  if before.task and before.queue and (before.task ~= task or before.queue ~= queue or before.version) then
+    if delete_bucket_if_empty(before.task, before.queue, before.version) and before.queue ~= queue then
+      delete_queue_if_empty(before.queue)
+    end
+  end
 end
 
 -- Aborts a live run: revokes its claim and removes its scheduled steps, timers and waits.
@@ -49,24 +60,6 @@ local function abort_run(id, x)
   clear_waits(id, x)
   set_status(id, x, STATUS.cancelled)
   redis.call('PUBLISH', CHANNEL.done(id), STATUS.cancelled)
-end
-
-local function bucket_name(task, queue, version)
-  return cjson.encode({ task, queue, tonumber(version) })
-end
-
--- `version` is that of a run that is bound to one, else nil or false.
-local function bucket_of(task, queue, version)
-  local name = bucket_name(task, queue, version)
-  local bucket = redis.call('HGET', KEY.buckets, name)
-  if not bucket then
-    if redis.call('HEXISTS', KEY.meta, META.buckets) == 0 then
-      redis.call('HSET', KEY.meta, META.buckets, redis.call('HLEN', KEY.buckets))
-    end
-    bucket = tostring(redis.call('HINCRBY', KEY.meta, META.buckets, 1))
-    redis.call('HSET', KEY.buckets, name, bucket)
-  end
-  return bucket
 end
 
 -- Binds a run to the version of a handler.
@@ -84,8 +77,8 @@ end
 
 -- Returns the execution, whose timer the caller sets if it is delayed or has a deadline.
 --
--- run: { number, fence, task, queue, input, nonce, trigger, triggered_by, delay, timeout, created }; trigger, triggered_by,
--- delay and timeout may be ''; created is now if it is left out
+-- run: { number, fence, task, queue, input, nonce, trigger, triggered_by, delay, timeout, created, before }; trigger,
+-- triggered_by, delay and timeout may be ''; created is now if it is left out, before is nil if there was no run
 local function begin_run(id, run)
   local key = KEY.execution(id)
   local bucket = bucket_of(run.task, run.queue)
@@ -102,6 +95,9 @@ local function begin_run(id, run)
   end
   redis.call('ZADD', KEY.index(STATUS.scheduled, bucket), x.created, id)
   redis.call('ZADD', KEY.ids, 0, id)
+  if run.before then
+    leave_bucket(run.before, run.task, run.queue)
+  end
   if run.timeout ~= '' then
     set_deadline(id, x, now() + tonumber(run.timeout))
   end
