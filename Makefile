@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-matrix test-cell lint types coverage bench soak clean
+.PHONY: demo docs test test-matrix test-cell lint types coverage bench soak clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -20,6 +20,16 @@ $(VENV)/demo: pyproject.toml
 demo: $(VENV)/demo
 	@echo "Counting the standard library on two workers, and killing one half way; then an order whose payment fails (under a minute)"
 	$(BIN)/zart demo
+
+# The site, in the folder `site`. Fails at a warning, such as a link to a heading that does not exist.
+$(VENV)/docs: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[docs]'
+	touch $@
+
+docs: $(VENV)/docs
+	$(BIN)/zensical build --strict --clean 2> $(VENV)/docs.log || (cat $(VENV)/docs.log; false)
+	! grep griffe: $(VENV)/docs.log # a docstring that cannot be read
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check
@@ -67,4 +77,4 @@ soak: $(VENV)/ready
 	$(BIN)/python -m tests.soak durability
 
 clean:
-	rm -rf $(VENV) .zart .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) site .cache .zart .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

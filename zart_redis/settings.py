@@ -1,7 +1,7 @@
-"""Settings: each declared once, with its default, what it accepts and where it may come from.
+"""Settings: each is declared once, with its default, what it accepts and where it may come from.
 
-Not here: what the settings do. A value is looked for among the arguments, then in the environment, then in
-``[tool.zart]`` of ``pyproject.toml`` in the current folder; the first one found counts.
+Arguments take precedence over `ZART_*` variables, which take precedence over `[tool.zart]` in the `pyproject.toml` of
+the current folder.
 """
 
 import os
@@ -35,8 +35,8 @@ def _setting(
 ) -> Any:
     """A field of ``Settings``.
 
-    ``parse`` takes what was given, text or typed, and raises ``ValueError`` or ``TypeError`` unless that is
-    what ``accepts`` says. ``show`` writes a value without what is secret in it.
+    `parse` converts a value, text or typed, and raises ValueError or TypeError if it is not what `accepts` says. `show`
+    formats a value without its secrets.
     """
     how = {"parse": parse, "accepts": accepts, "variable": variable, "in_file": in_file, "show": show}
     return field(default=default, metadata=how)
@@ -77,7 +77,7 @@ def _whole(lowest: int, highest: int | None = None) -> Parse:
 
 
 def _duration(lowest: int) -> Parse:
-    """Milliseconds; text that is a bare number counts seconds, as a number does."""
+    """Milliseconds. A number, also as text, counts seconds."""
 
     def parse(value: Any) -> int:
         if isinstance(value, str) and re.fullmatch(r"\s*\d+(\.\d+)?\s*", value):
@@ -147,7 +147,7 @@ _A_DURATION = "a duration such as '250ms', '30s' or '7d', or a number of seconds
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Settings:
-    """What a worker, a client or a command was told. Durations are whole milliseconds."""
+    """The settings of a worker, a client or a command. Durations are whole milliseconds."""
 
     redis_url: str | None = _setting(
         None,
@@ -155,19 +155,24 @@ class Settings:
         f"a URL that begins with one of {', '.join(REDIS_SCHEMES)}",
         show=lambda url: repr(url and redacted_url(str(url))),
     )
-    """None: the embedded server of the current folder."""
+    """URL of Redis. None: the embedded server of the current folder."""
 
     namespace: str = _setting(
         "zart", _namespace, f"1 to {MAX_NAMESPACE} bytes of printable text without the braces {{}}"
     )
+    """Separates applications that share one Redis. It is part of every key."""
+
     partitions: int | None = _setting(None, _whole(1, MAX_PARTITIONS), f"a whole number from 1 to {MAX_PARTITIONS}")
-    """None: as many as the namespace was made with, or 1 if it is new."""
+    """Number of hash slots that executions spread over in a cluster. Fixed when the namespace is first used. None: the
+    number that the namespace has, or 1 if it is new."""
 
     ack: str = _setting("memory", _ack, "memory, fsync, or replicas:N with N of at least 1")
-    """What a write must have reached before it is acknowledged: the memory of the server, its disk, or the memory of so
-    many replicas too. Paid once for each batch of transitions."""
+    """What a write must have reached before it is acknowledged: the server's memory, its disk, or also the memory of N
+    replicas. The wait is shared by all writes of a batch."""
 
     max_payload: int = _setting(1024 * 1024, _whole(1), "a whole number of bytes, at least 1")
+    """Maximum size of an encoded input, result, event or error."""
+
     secrets: tuple[str, ...] = _setting(
         (),
         _secrets,
@@ -176,52 +181,57 @@ class Settings:
         in_file=False,  # a file that is committed is no place for a secret
         show=lambda secrets: f"<{len(secrets)} hidden>" if isinstance(secrets, tuple) else "<hidden>",
     )
-    """The first one signs, all of them verify."""
+    """Keys that sign ad-hoc callables. The first one signs, all of them verify."""
 
     lease: int = _setting(4_000, _duration(100), f"{_A_DURATION}, at least 100ms")
-    """How long a worker that has gone silent keeps its work."""
+    """How long a silent worker keeps its work before others take it over."""
 
     stall: int = _setting(600_000, _duration(1_000), f"{_A_DURATION}, at least 1s")
-    """How long a process of a pool may give no sign of life, because code of a step lets nothing else run, before the
-    pool kills it."""
+    """How long a worker process may give no sign of life, for instance because C code keeps the interpreter's lock,
+    before its pool kills it."""
 
     retention: int = _setting(7 * 24 * 3_600_000, _duration(1), f"{_A_DURATION}, more than zero")
-    """How long a finished execution can be looked at."""
+    """How long a finished execution is kept."""
 
     max_deliveries: int = _setting(5, _whole(1), "a whole number, at least 1")
-    """How many workers a body or a step may take down before it is failed; see the README on what counts."""
+    """How many worker processes a body or a step may kill before it is failed with `HandlerCrashed`."""
 
     concurrency: int = _setting(100, _whole(1), "a whole number, at least 1")
-    """Bodies and steps that one process runs at a time."""
+    """Maximum number of bodies and steps that one process runs at once."""
 
     warm: int = _setting(200, _whole(0), "a whole number")
-    """Parked bodies that a worker process keeps in memory, so that they need no replay when it claims them next."""
+    """Number of parked bodies that a worker process keeps in memory. They need no replay when it claims them again."""
 
     grace: int = _setting(30_000, _duration(0), _A_DURATION)
-    """How long running steps may take to end when the worker is told to stop."""
+    """How long running steps may take to finish after SIGTERM."""
 
     queues: tuple[str, ...] = _setting(
         ("default",), _queues, "one or more names without control characters, separated by commas or in a list"
     )
+    """Queues that a worker takes work from."""
+
     app: str | None = _setting(None, _text, "the name of a module or package")
-    """The module that defines the handlers."""
+    """Module or package with the handlers. None: the package `workers` of the current folder."""
 
     allow_eviction: bool = _setting(False, _flag, "true or false")
-    """Work with a Redis that may delete unfinished work when its memory is full."""
+    """Start on a Redis whose eviction policy may delete unfinished work when memory is full."""
 
     log_level: str = _setting(
         "info",
         _one_of("debug", "info", "warning", "error", "critical"),
         "one of debug, info, warning, error and critical",
     )
+    """Minimum level of log lines."""
+
     log_format: str = _setting("auto", _one_of("auto", "json", "console"), "one of auto, json and console")
-    """auto: console where stderr is a terminal, else JSON."""
+    """Format of log lines. auto: console where stderr is a terminal, else JSON."""
 
     @classmethod
     def load(cls, **arguments: Any) -> Self:
-        """The settings in force here and now; an argument of None counts as not given.
+        """The settings of this process. An argument that is None counts as not given.
 
-        Raises ``ConfigurationError``, which tells where a bad value came from and what is accepted.
+        Raises:
+            ConfigurationError: a value is invalid. The message says where it came from and what is accepted.
         """
         known = {each.name: each.metadata for each in fields(cls)}
         if unknown := arguments.keys() - known.keys():
@@ -249,7 +259,7 @@ class Settings:
 
     @property
     def hidden(self) -> frozenset[str]:
-        """The texts that no log may show: the secrets, and the passwords of the Redis URL."""
+        """Texts that no log may show: the secrets, and the passwords in the Redis URL."""
         url = None if self.redis_url is None else redis_url.read(self.redis_url)
         return frozenset(self.secrets) | (frozenset() if url is None else url.passwords)
 
@@ -259,7 +269,7 @@ class Settings:
 
 
 def _tool_table(path: Path, known: set[str]) -> Mapping[str, Any]:
-    """What ``[tool.zart]`` says, by the names of the fields; a key may be written with dashes."""
+    """The values in `[tool.zart]` by field name. Keys may be written with dashes."""
     try:
         table = tomllib.loads(path.read_text("utf-8")).get("tool", {}).get("zart", {})
     except FileNotFoundError:

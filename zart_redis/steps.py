@@ -251,7 +251,9 @@ def run(
 
     Args:
         name: the key under which the result is recorded.
-        retry, timeout, raises: as for `zart_step`.
+        retry: as for `zart_step`.
+        timeout: as for `zart_step`.
+        raises: as for `zart_step`.
         type: the type as which the result is read back; by default the annotated return type of the closure.
 
     Raises:

@@ -35,15 +35,21 @@ class Code(IntEnum):
     """Exit codes."""
 
     DONE = 0
+    """The command did its work."""
     FAILED = 1
     """The execution failed or was cancelled, a check found something, or the command could not do its work."""
     USAGE = 2
+    """An argument, an option or a setting is invalid."""
     TIMED_OUT = 3
+    """The execution had not finished when `--timeout` passed. It continues."""
     NOT_FOUND = 4
+    """There is no such execution, or no such task."""
     REFUSED = 5
+    """The state of the execution does not allow it: it is live, or it has finished."""
     UNAVAILABLE = 6
     """Redis cannot be reached, or is not set up as it must be."""
     INTERRUPTED = 130
+    """Ctrl-C ended the command."""
 
 
 _CODES: tuple[tuple[type[ZartError], Code], ...] = (

@@ -127,10 +127,7 @@ class DurableScheduler(Admin, Lists, Runs, Doctor):
 
     async def start_many(self, requests: Iterable[StartRequest | tuple[str, str, Any]]) -> list[bool]:
         """Start many executions, a few hundred per round trip. Returns for each whether it was started: False if the
-        id is live.
-
-        Raises:
-            Whatever `start` raises for bad input, before any of them is started.
+        id is live. Bad input raises what `start` raises, before any of them is started.
         """
         wanted = [_request(item) for item in requests]
         prepared = [self._prepare(request, _declared(request)) for request in wanted]
