@@ -28,7 +28,7 @@ $(VENV)/docs: pyproject.toml constraints.txt
 	touch $@
 
 docs: $(VENV)/docs
-	$(BIN)/zensical build --strict --clean 2> $(VENV)/docs.log || (cat $(VENV)/docs.log; false)
+	PYTHONPATH=docs $(BIN)/zensical build --strict --clean 2> $(VENV)/docs.log || (cat $(VENV)/docs.log; false)
 	! grep griffe: $(VENV)/docs.log # a docstring that cannot be read
 
 lint: $(VENV)/ready

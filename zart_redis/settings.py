@@ -211,7 +211,7 @@ class Settings:
     """Queues that a worker takes work from."""
 
     app: str | None = _setting(None, _text, "the name of a module or package")
-    """Module or package with the handlers. None: the package `workers` of the current folder."""
+    """Module or package with the handlers. None: `workers` in the current folder."""
 
     allow_eviction: bool = _setting(False, _flag, "true or false")
     """Start on a Redis whose eviction policy may delete unfinished work when memory is full."""

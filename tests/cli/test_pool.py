@@ -122,7 +122,7 @@ def test_app_that_is_not_there(command: Command, folder: Path) -> None:
     shutil.rmtree(folder / "workers")
     missing = command("zart-worker")
     assert missing.returncode == 6
-    assert "there is no package 'workers'" in missing.stderr
+    assert "there is no package or module 'workers'" in missing.stderr
 
 
 def test_redis_that_is_away_at_the_start(command: Command) -> None:

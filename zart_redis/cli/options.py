@@ -24,7 +24,7 @@ Queues = Annotated[
 ]
 App = Annotated[
     str | None,
-    typer.Option(help="Module or package with the handlers. [default: the package `workers` of this folder]"),
+    typer.Option(help="Module or package with the handlers. [default: `workers` in this folder]"),
 ]
 Concurrency = Annotated[
     int | None, typer.Option(min=1, help="Maximum bodies and steps that a process runs at once. [default: 100]")

@@ -20,7 +20,7 @@ OURS = str(Path(registry.__file__).parent)
 def load(app: str | None = None) -> ModuleType:
     """Import an app, searching the current folder first, so that what it declares is registered in this process.
 
-    All modules of a package are imported, except `__main__`. The default is the package `workers`.
+    All modules of a package are imported, except `__main__`. The default is `workers`, a package or a module.
 
     Raises:
         ConfigurationError: there is no such module, one fails to import, or nothing is declared in it.
@@ -29,9 +29,10 @@ def load(app: str | None = None) -> ModuleType:
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.insert(0, folder)
-    if app is None and not Path(name).is_dir():  # do not import a package of this name from elsewhere on the path
+    is_here = Path(name).is_dir() or Path(f"{name}.py").is_file()
+    if app is None and not is_here:  # do not import a package of this name from elsewhere on the path
         raise ConfigurationError(
-            f"there is no package {name!r} in {folder}: pass the package of your handlers with --app"
+            f"there is no package or module {name!r} in {folder}: name the one with your handlers with --app"
         )
     try:
         module = _import_all(name)
