@@ -1,4 +1,4 @@
-"""The least-privilege ACL of the README: everything works with it, and nothing else is allowed by it."""
+"""The least-privilege ACL of docs/deployment.md: everything works with it, and nothing else is allowed by it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from zart_redis.store.lua import SCRIPTS
 
 pytestmark = pytest.mark.anyio
 
-README = Path(__file__).parents[2] / "README.md"
-RULE = re.search(r"^ACL SETUSER (zart .*?)$", README.read_text().replace("\\\n", ""), re.MULTILINE)
+PAGE = Path(__file__).parents[2] / "docs" / "deployment.md"
+RULE = re.search(r"^ACL SETUSER (zart .*?)$", PAGE.read_text().replace("\\\n", ""), re.MULTILINE)
 
 
 @zart_step("acl-part-{number}", retry="fixed(1, 1ms)")
@@ -39,8 +39,8 @@ async def job() -> int:
 
 @pytest.fixture
 def guarded(redis_server: RedisProcess) -> Iterator[RedisProcess]:
-    """Of the same version as the shared one, where the user of the README exists beside the default one."""
-    assert RULE, "the README has no ACL"
+    """Of the same version as the shared one, where the user of the page exists beside the default one."""
+    assert RULE, "the page has no ACL"
     with RedisProcess(redis_server.binary) as server, server.connect() as client:
         client.execute_command("ACL", "SETUSER", *RULE[1].split())
         yield server

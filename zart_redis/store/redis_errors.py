@@ -69,7 +69,9 @@ def remedy(error: BaseException) -> str | None:
             return "it has no password, but the URL has one: remove it from the URL, or set requirepass or an ACL"
         return f"wrong password, or no such user ({text}): check the user name and the password in the URL"
     if is_forbidden(error):
-        return f"its user lacks a right ({text}): grant it with ACL SETUSER; the README has an ACL that suffices"
+        return (
+            f"its user lacks a right ({text}): grant it with ACL SETUSER; docs/deployment.md has an ACL that suffices"
+        )
     if isinstance(error, exceptions.MovedError):
         return "it is a node of a cluster: write the URL as redis+cluster://"
     if "DB index is out of range" in text:

@@ -184,7 +184,7 @@ class Store:
             why = denied[0][1].decode(errors="replace")
             raise ConfigurationError(
                 f"{self.connections.name}: its user may not use {commands} on the keys and channels of the namespace "
-                f"{self.settings.namespace!r} ({why}): grant it with ACL SETUSER; the README has an ACL that suffices"
+                f"{self.settings.namespace!r} ({why}): grant it with ACL SETUSER, see docs/deployment.md"
             )
 
     async def _run_script(self, name: str, first: str, *arguments: str | int) -> Any:
