@@ -1,7 +1,7 @@
 """What the reference says that the code knows: commands, settings, errors, log events, exit codes.
 
-`python -m tests.docs.reference` writes it into the pages, where a pair of comments marks the place of each part, and
-writes the files of the example applications into the pages that show them.
+`python -m tests.docs.reference` writes it into the pages, where a pair of comments marks the place of each part. It also
+writes the files of the example applications into the pages that show them, and `llms.txt` from the navigation.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import typer
+import yaml
 
 import zart_redis
 from zart_redis import errors
@@ -25,7 +26,9 @@ from zart_redis.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(zart_redis.__file__).parent
-PAGES = sorted((ROOT / "docs").rglob("*.md"))
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+LLMS = DOCS / "llms.txt"
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 _PLACE = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 _FILE = re.compile(r'^(```\w+ title="(docs/examples/\S+)"\n).*?^(```)$', re.MULTILINE | re.DOTALL)
@@ -47,6 +50,30 @@ def filled(page: str) -> str:
     generated = parts()
     page = _PLACE.sub(lambda place: f"{place[1]}{generated[place[2]]}{place[3]}", page)
     return _FILE.sub(lambda fence: f"{fence[1]}{(ROOT / fence[2]).read_text()}{fence[3]}", page)
+
+
+def llms() -> str:
+    """The site for language models: https://llmstxt.org/."""
+    config = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+    lines = [f"# {config['site_name']}", "", f"> {config['site_description']}."]
+    sections: dict[str, list[tuple[str, str]]] = {"Start": []}
+    for item in config["nav"]:
+        ((title, target),) = item.items()
+        if isinstance(target, str):
+            sections["Start"].append((title, target))
+        else:
+            sections[title] = [pair for page in target for pair in page.items()]
+    for section, pages in sections.items():
+        lines += ["", f"## {section}", ""]
+        lines += [f"- [{title}]({page.removesuffix('.md')}.html): {_summary(DOCS / page)}" for title, page in pages]
+    return "\n".join(lines) + "\n"
+
+
+def _summary(page: Path) -> str:
+    """The first sentence of a page, without links."""
+    paragraphs = page.read_text().split("\n\n")
+    text = next(text for text in paragraphs if not text.startswith(("#", "<!--", "|", "```")))
+    return re.split(r"(?<=\.)\s", re.sub(r"\[(.+?)\]\(.+?\)", r"\1", _one_line(text)))[0].rstrip(":")
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -179,3 +206,4 @@ def _text_of(text: ast.expr) -> str:
 if __name__ == "__main__":
     for path in PAGES:
         path.write_text(filled(path.read_text()))
+    LLMS.write_text(llms())

@@ -25,3 +25,7 @@ def test_each_part_has_its_place() -> None:
 def test_the_api_page_names_all_that_is_public() -> None:
     named = set(re.findall(r"^::: zart_redis\.(\w+)$", API.read_text(), re.MULTILINE))
     assert named == {*zart_redis.__all__} - {*errors.__all__} - {"sync", "testing"}
+
+
+def test_llms_txt_is_up_to_date() -> None:
+    assert reference.LLMS.read_text() == reference.llms()
