@@ -1,7 +1,7 @@
 """What the reference says that the code knows: commands, settings, errors, log events, exit codes.
 
-`python -m tests.docs.reference` writes it into the pages, where a pair of comments marks the place of each part. It also
-writes the files of the example applications into the pages that show them, and `llms.txt` from the navigation.
+`python -m tests.docs.reference` writes it into the pages, where a pair of comments marks the place of each part. It
+also writes the files of the example applications into the pages that show them, and `llms.txt` from the navigation.
 """
 
 from __future__ import annotations
