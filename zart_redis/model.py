@@ -70,6 +70,8 @@ class WaitKind(StrEnum):
     """The body has returned, but scheduled steps that it did not wait for have not finished."""
     PAUSE = "pause"
     """The removal of a pause rule; the wait is named by the rule's id."""
+    QUARANTINE = "quarantine"
+    """A process that runs suspects alone; the wait is named by the deaths of the workers that held it."""
     UNKNOWN = "unknown"
     """A kind of wait that this version does not know."""
 

@@ -18,6 +18,7 @@ from zart_redis.errors import RemoteError
 from zart_redis.layout import Field, Record, Wait
 from zart_redis.model import ExecutionRecord, ExecutionStatus, PauseRule, WaitDetail, WaitKind, WorkerInfo, from_ms
 from zart_redis.printable import printable_json
+from zart_redis.store.decoding import read_blame
 from zart_redis.store.replies import RunRows
 
 _ANY: Codec[Any] = codec_for(Any)
@@ -91,6 +92,8 @@ def waits_of(
     for name, unrunnable in sorted(awaited.items()):
         held = WaitDetail(WaitKind.HELD, f"step {name}: {unrunnable}")
         found.append(held if unrunnable else WaitDetail(WaitKind.STEP, name))
+    if (blame := read_blame(x.get(Field.BLAME, b""))).suspect and x[Field.FENCE].endswith(b"@"):
+        found.append(WaitDetail(WaitKind.QUARANTINE, str(blame)))
     if Field.PAUSED_BY in x:
         found.append(WaitDetail(WaitKind.PAUSE, x[Field.PAUSED_BY].decode()))
     if x.get(Field.PENDING_RETENTION):
@@ -132,6 +135,8 @@ def wait_text(wait: WaitDetail) -> str:
             return f"the end of pause rule {wait.name}"
         case WaitKind.UNAWAITED_STEPS:
             return "scheduled steps that were not waited for"
+        case WaitKind.QUARANTINE:
+            return f"a quarantine process, since its worker died: {wait.name}"
         case WaitKind.UNKNOWN:
             return f"something that this version does not know: {wait.name}"
         case _:
