@@ -172,7 +172,7 @@ async def test_messages_to_a_worker(
     for channel in ("timers", "pause_rules", "done:bystander", f"worker:{crowd.id}"):
         raw.publish(prefix + channel, words)
     entry: Any = raw.hget(f"{prefix}x:bystander", "entry")
-    raw.publish(f"{prefix}worker:{crowd.id}", b"wake " + entry)
+    raw.publish(f"{prefix}worker:{crowd.id}", b"wake " + entry + b" default")
     waiting = asyncio.create_task(scheduler.wait("bystander", SOON))
     await asyncio.sleep(0)
     raw.publish(f"{prefix}done:bystander", b"completed")
@@ -191,7 +191,7 @@ async def test_a_false_word_that_work_has_moved_on_delays_it_and_no_more(
         await happens(now.begun)
         entry: Any = raw.hget(f"{prefix}x:bystander", "entry")
         now.begun.clear()
-        raw.publish(f"{prefix}worker:{worker.id}", b"revoke " + entry)
+        raw.publish(f"{prefix}worker:{worker.id}", b"revoke " + entry + b" default")
         await happens(now.begun)
         now.opened.set()
         await reaches(scheduler, "bystander", "waiting", "event go")

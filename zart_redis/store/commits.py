@@ -26,7 +26,7 @@ from zart_redis.model import Clock, server_clock
 from zart_redis.store.batches import Batches, Command
 from zart_redis.store.connections import Connections
 from zart_redis.store.lua import BY_SHA
-from zart_redis.store.redis_errors import as_zart_error, out_of_memory, retryable
+from zart_redis.store.redis_errors import as_zart_error, out_of_memory, refused, retryable
 
 log = get_logger()
 
@@ -40,7 +40,8 @@ MOST_UNDER_WAY = 2
 """Pipelines in flight: while Redis works on one, Python prepares the next."""
 FULL_PAUSE_SECONDS = 0.5
 """Delay before a command is sent again that was refused because Redis is out of memory."""
-FULL_SAID_EVERY_SECONDS = 10.0
+WARNING_SECONDS = 10.0
+"""Least time between two warnings that Redis refuses what is sent."""
 
 
 def _needs_confirmation(command: Command) -> bool:
@@ -54,7 +55,7 @@ class Commits:
 
     Args:
         patience: seconds for which a command is tried again while Redis cannot be reached, or does not confirm that
-            a write is safe; None is for as long as it takes, also while Redis refuses writes for lack of memory,
+            a write is safe; None is for as long as it takes, also while Redis is out of memory or refuses the user,
             which is what workers do with results.
         confirm: what a pipeline ends with that holds a promise; see `durability`.
         clock: the time that a test harness supplies; a command that is sent again carries it anew.
@@ -80,7 +81,7 @@ class Commits:
         self._flush_is_due = False
         self._under_way: set[asyncio.Task[None]] = set()
         self._refused: dict[asyncio.Future[Any], asyncio.TimerHandle] = {}
-        self._said_full = -FULL_SAID_EVERY_SECONDS
+        self._warned_at = -WARNING_SECONDS
         self.interruptions = 0
         """How often a pipeline broke. Each time a reply may have been lost, for example that of a claim."""
 
@@ -172,14 +173,14 @@ class Commits:
         try:
             answers, confirmed = await self._evaluate([command for command, _ in batch])
         except exceptions.RedisError as error:
-            if not retryable(error):
+            if not self._may_succeed(error):
                 raise
             self.interruptions += 1
             return batch, error
         again: list[Asked] = []
         failure: Exception = RedisUnavailable(_UNCONFIRMED)
         for (command, reply), answer in zip(batch, answers, strict=True):
-            if isinstance(answer, Exception) and (retryable(answer) or isinstance(answer, exceptions.NoScriptError)):
+            if isinstance(answer, Exception) and self._may_succeed(answer):
                 again.append((command, reply))
                 failure = answer
             elif reply.done():
@@ -193,6 +194,20 @@ class Commits:
             else:
                 reply.set_result(answer)
         return again, failure
+
+    def _may_succeed(self, error: Exception) -> bool:
+        """Whether a command that failed is to be sent again."""
+        if self._patience is None and refused(error):
+            self._warn(
+                "Redis refuses the user of this worker; what it has done is kept and sent again", error=str(error)
+            )
+            return True
+        return retryable(error) or isinstance(error, exceptions.NoScriptError)
+
+    def _warn(self, event: str, **details: str) -> None:
+        if self._loop.time() - self._warned_at > WARNING_SECONDS:
+            self._warned_at = self._loop.time()
+            log.warning(event, **details)
 
     def _shown(self, error: Exception) -> Exception:
         if self._patience is None or not isinstance(error, exceptions.RedisError):
@@ -210,9 +225,7 @@ class Commits:
         if self._patience is not None:
             _fail(reply, RedisUnavailable(_FULL))
             return
-        if self._loop.time() - self._said_full > FULL_SAID_EVERY_SECONDS:
-            self._said_full = self._loop.time()
-            log.warning("Redis is out of memory; writes are retried, and no new work is claimed")
+        self._warn("Redis is out of memory; writes are retried, and no new work is claimed")
 
         def again() -> None:
             del self._refused[reply]

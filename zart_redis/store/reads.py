@@ -12,7 +12,7 @@ from zart_redis.backoff import Backoff
 from zart_redis.errors import RedisUnavailable
 from zart_redis.logs import get_logger
 from zart_redis.store.connections import Connections
-from zart_redis.store.redis_errors import as_zart_error, remedy, retryable
+from zart_redis.store.redis_errors import as_zart_error, refused, remedy, retryable
 
 log = get_logger()
 
@@ -45,16 +45,19 @@ class Reads:
             try:
                 answers = await self._connections.exchange(self.prefix, commands)
                 for answer in answers:
-                    if isinstance(answer, Exception) and retryable(answer):
+                    if isinstance(answer, Exception) and self._may_succeed(answer):
                         raise answer
                 return answers
             except exceptions.RedisError as error:
-                if not retryable(error):
+                if not self._may_succeed(error):
                     raise self._shown(error) from None
                 if self._patience is not None and time.monotonic() - began >= self._patience:
                     raise RedisUnavailable(str(error)) from error
                 await self._connections.relocate(error)
                 await backoff.wait()
+
+    def _may_succeed(self, error: Exception) -> bool:
+        return retryable(error) or (self._patience is None and refused(error))
 
     def _shown(self, error: Exception) -> Exception:
         if self._patience is None or remedy(error) is None:

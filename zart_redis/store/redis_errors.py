@@ -39,6 +39,11 @@ def retryable(error: BaseException) -> bool:
     return isinstance(error, _PASSING) or not _PASSING_CODES.isdisjoint(_codes(error))
 
 
+def refused(error: BaseException) -> bool:
+    """Whether Redis refuses this user, who may be let in again: a password or an ACL has been changed."""
+    return isinstance(error, _REFUSED) or is_forbidden(error)
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether Redis refused a write for lack of memory: finishing work frees some, new work adds to it."""
     return isinstance(error, exceptions.OutOfMemoryError) or "OOM" in _codes(error)

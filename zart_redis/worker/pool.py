@@ -138,7 +138,7 @@ class Pool:
             began = loop.time()
             child = await self._run_child()
             if self._stopping.is_set():
-                self._in_order &= child.process.returncode == 0
+                self._note_exit(child)
                 return
             if child.failure is not None and not self._has_joined:
                 raise ConfigurationError(child.failure)
@@ -157,7 +157,7 @@ class Pool:
             child = await self._run_child(quarantine=True)
             code, pid = child.process.returncode, child.process.pid
             if self._stopping.is_set():
-                self._in_order &= code == 0
+                self._note_exit(child)
                 return
             log.info("a quarantine process has ended", pid=pid, code=code, reason=child.failure)
             if child.is_ready:  # its death counts against a suspect: so often it cannot die
@@ -166,6 +166,10 @@ class Pool:
                 await self._pause(next(delays))
             if code != 0:
                 self._suspects.set()
+
+    def _note_exit(self, child: Child) -> None:
+        """A process has ended while the pool stops. One that could not start because Redis is away is in order."""
+        self._in_order &= child.process.returncode == 0 or (child.failure is not None and self._has_joined)
 
     async def _wait_unless_stopping(self, waited: Awaitable[object]) -> bool:
         """Returns False if the pool is told to stop."""

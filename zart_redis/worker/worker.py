@@ -91,6 +91,7 @@ class Worker:
         self.ready = asyncio.Event()
         """Set when it takes work."""
         self._background: asyncio.Task[None] | None = None
+        self._working: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         self._background = asyncio.create_task(self.run())
@@ -116,6 +117,8 @@ class Worker:
     def stop(self) -> None:
         """Claim nothing more, record the steps that run, return all else to its queue, and end `run`."""
         self._stopping.set()
+        if self._working is not None and not self.ready.is_set():
+            self._working.cancel()  # it may be waiting for Redis
 
     def _store(self) -> Store:
         return Store(self.settings, patience=None, clock=self._clock)
@@ -129,6 +132,16 @@ class Worker:
             RedisUnavailable: Redis cannot be reached at the start; later the worker waits for it to come back.
         """
         _ = self._handlers.ranges  # raises here what else `claim` would raise again and again
+        self._working = asyncio.create_task(self._work())
+        try:
+            await self._working
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            was_stopped = self._stopping.is_set() and not self.ready.is_set()
+            if not was_stopped or (caller is not None and caller.cancelling()):
+                raise
+
+    async def _work(self) -> None:
         async with self._store() as store, AsyncExitStack() as stack:
             with store.zart_errors():
                 services = await stack.enter_async_context(running(self._services(store), store.signals))
