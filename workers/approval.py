@@ -1,4 +1,4 @@
-"""Approval: asks a person, and waits for the answer for as long as it may take.
+"""Approval: asks a person, and waits for the decision, however long it takes.
 
 zart start approval --id holiday-7 --data '{"subject": "Holiday in May", "approver": "ben", "patience": "2d"}'
 zart event holiday-7 decision --payload '{"approved": true, "by": "ben"}'

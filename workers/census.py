@@ -1,4 +1,4 @@
-"""A census of Python source files: every file is parsed in a step of its own, on whatever worker is free.
+"""A census of Python source files: every file is parsed in its own step, on any free worker.
 
     zart start census --data '{"root": "/usr/lib/python3.11"}' --wait
 
@@ -82,7 +82,7 @@ def find_files(root: str) -> list[str]:
 
 @zart.zart_step("parse {path}")
 def parse(root: str, path: str, ledger: str | None) -> FileReport:
-    """A plain def: it runs in a thread, so that the worker's heart goes on beating."""
+    """A plain def: it runs in a thread, so that it does not block the worker's event loop."""
     note(ledger, "begin", path)
     try:
         return examine(Path(root, path).read_bytes())
@@ -123,14 +123,14 @@ def _tree_of(source: bytes) -> ast.Module:
 
 
 def note(ledger: str | None, word: str, path: str) -> None:
-    """A short write to a file opened for appending is one piece, whoever else writes."""
+    """A short write to a file opened for appending is atomic, even if other processes write."""
     if ledger is not None:
         with open(ledger, "a") as lines:
             lines.write(f"{word}\t{os.getpid()}\t{path}\n")
 
 
 def add_up(reports: Iterable[tuple[str, FileReport | None]]) -> Totals:
-    """The census from its files' reports; None stands for a file that could not be parsed."""
+    """The census from its files' reports; None marks a file that could not be parsed."""
     totals, imports = Totals(), Counter[str]()
     longest: list[Function] = []
     for path, report in reports:

@@ -15,19 +15,19 @@ import zart_redis as zart
 
 @dataclass
 class Health:
-    """What a check of all services found: milliseconds by URL that answered, reasons by URL that did not."""
+    """What a check of all services found: milliseconds by URL that responded, reasons by URL that did not."""
 
     up: dict[str, int]
     down: dict[str, str]
 
 
 class Unhealthy(Exception):
-    """The service answers, but not well."""
+    """The service responds, but with an error."""
 
 
 @zart.zart_step("check {url}", retry="fixed(1, 500ms)", timeout="15s")
 def check(url: str) -> int:
-    """How many milliseconds an answer took. A plain def: it runs in a thread, where it may block."""
+    """How many milliseconds the response took. A plain def: it runs in a thread, where it may block."""
     if not url.startswith(("http://", "https://")):
         raise Unhealthy("only http and https can be checked")
     began = time.perf_counter()

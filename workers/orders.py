@@ -1,6 +1,6 @@
 """Order fulfilment: validation, a payment that may need several tries, a sleep, an event, and compensation.
 
-Start one, and tell it later that the parcel has left:
+Start one, and deliver the event later that the parcel has left:
 
     zart start fulfil-order --id order-1 --data '{"id": "order-1", "account": "ann", "items": {"lamp": 4900}}'
     zart event order-1 shipped --payload '{"tracking": "ZR-1"}'
@@ -66,7 +66,7 @@ class CardDeclined(Exception):
 
 
 class ProviderUnavailable(Exception):
-    """The payment provider does not answer now; it may the next time."""
+    """The payment provider is unreachable; another attempt may succeed."""
 
 
 @zart.zart_step("validate-order", raises=(InvalidOrder,))
@@ -86,10 +86,10 @@ async def validate(order: Order) -> int:
     raises=(CardDeclined,),
 )
 async def charge(account: str, cents: int, outages: int) -> Payment:
-    """A real provider is handed the key, so that a try whose answer was lost does not charge twice."""
+    """A real provider is handed the key, so that an attempt whose reply was lost does not charge twice."""
     info = zart.context()
     if info.current_attempt < outages:
-        raise ProviderUnavailable(f"no answer to try {info.current_attempt}")
+        raise ProviderUnavailable(f"no reply to attempt {info.current_attempt}")
     if account.startswith("poor-"):
         raise CardDeclined(account)
     return Payment(info.idempotency_key, cents)

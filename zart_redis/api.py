@@ -124,7 +124,7 @@ def schedule(step: Callable[[], Awaitable[T]]) -> StepHandle[T]: ...
 @overload
 def schedule(step: Callable[[], T]) -> StepHandle[T]: ...
 def schedule(step: Any) -> StepHandle[Any]:
-    """Register a step for any worker of the execution's queue, and go on without waiting for it.
+    """Register a step for any worker of the execution's queue, without waiting for it.
 
     An ad-hoc callable without arguments (a lambda, a closure) is accepted where ZART_SECRET is set; its name is the
     function's.
@@ -153,7 +153,7 @@ async def wait(handles: Iterable[StepHandle[T]]) -> list[Ok[T] | Err]:
 
 
 async def sleep(name: str, duration: Duration) -> None:
-    """Sleep, durably, without a worker being occupied. What was fixed at the first call stands at each replay."""
+    """Sleep without occupying a worker. The moment it ends is fixed at the first call, for every replay."""
     await current_body().sleep(name, str(to_ms(duration, what=f"the duration of sleep {name!r}")))
 
 
@@ -210,9 +210,9 @@ async def now(name: str) -> datetime:
 async def continue_as_new(data: Any = None) -> NoReturn:
     """End this run, and begin the next run of the same execution with `data` and an empty history. Never returns.
 
-    For a handler that loops for ever: a replay reads all records of a run, so a run must not grow without bound. Steps
+    For a handler that loops forever: a replay reads all records of a run, so a run must not grow without bound. Steps
     that were scheduled end first. Events that the body has not received move to the next run, the handler's timeout
-    starts again, and whoever waits for the execution keeps waiting. No task of the body runs any further; `finally`
+    starts again, and clients that wait for the execution keep waiting. No task of the body runs any further; `finally`
     blocks run as they do when a body is parked.
 
     Raises:

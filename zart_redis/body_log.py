@@ -45,7 +45,7 @@ class _BodyLogger:
 
 
 def _write_nothing(*_: object, **__: object) -> None:
-    """Stands for the methods of a logger during a replay."""
+    """Replaces the methods of a logger during a replay."""
 
 
 def _target() -> BoundLogger:

@@ -43,7 +43,7 @@ class StepCall(Coroutine[Any, Any, T], Generic[T, E]):
         return self._call.name
 
     def named(self, name: str) -> StepCall[T, E]:
-        """The same call under a name of its own.
+        """The same call under another name.
 
         Raises:
             InvalidInput: it is empty, longer than 512 bytes, or no text.
@@ -87,13 +87,14 @@ class StepCall(Coroutine[Any, Any, T], Generic[T, E]):
 
 
 class UnusedCall(StepCall[T, E]):
-    """One that has not been used: a class of its own, as a `__del__` costs more than the whole call."""
+    """A call that has not been used. A separate class, because a `__del__` costs more than the whole call."""
 
     __slots__ = ()
     __qualname__ = "StepCall"
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
-        """Warn as Python does for a coroutine. What a body drops because it has raised or is put away is no mistake."""
+        """Warn as Python does for a coroutine. A call that a body drops because it raised or is closed is not a
+        mistake."""
         code, offset, scope = self._made
         if is_finalizing() or getattr(scope, "is_put_away", False):
             return
@@ -112,12 +113,12 @@ class UnusedCall(StepCall[T, E]):
 STEP_CALLS = (UnusedCall, StepCall)
 
 unused_listeners: list[Callable[[str, str, int, Scope | None], bool]] = []
-"""Told of calls that were never used: the name of the step, the file, the line, and what made the call. A listener that
-returns True reports the call itself, and no warning is shown."""
+"""Called for calls that were never used, with the name of the step, the file, the line, and what made the call. A
+listener that returns True reports the call itself, and no warning is shown."""
 
 
 def renamed(call: Call[T, E], name: str, made: Place) -> StepCall[T, E]:
-    """The same call under a name of its own."""
+    """The same call under another name."""
     names.check_name(name, "the name of a step")
     return UnusedCall(call_of(call.definition, name, call.args, call.kwargs), made)
 
@@ -146,7 +147,7 @@ _OTHERS = (
 
 
 def _used_as_value(call: StepCall[Any, Any], *_: object) -> NoReturn:
-    """Stands for every operator."""
+    """Replaces every operator."""
     call.__zart_call__()
     raise TypeError(f"the call of step {call.name!r} is used as a value: did you forget await?")
 

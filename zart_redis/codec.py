@@ -6,7 +6,7 @@ harm and passes: an int where a float is annotated comes back a float. Aware dat
 ``zones``. Of a pydantic model the values are kept, not which of them were set and which defaulted. Unions that
 pydantic can tell apart are read by ``unions``.
 
-Errors have a codec of their own in ``error_codec``; callables, in ``adhoc``.
+Errors are encoded by ``error_codec``, callables by ``adhoc``.
 """
 
 from __future__ import annotations

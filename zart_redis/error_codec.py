@@ -2,7 +2,7 @@
 
 An error is recorded in one of three forms: ``_Framework``, an error of this package, by name and fields;
 ``_Declared``, one whose exact type is named in ``raises=``, by its state; and ``_Remote``, any other, as
-text. A name read from Redis only selects among the types already at hand. Values are encoded by ``codec``.
+text. A name read from Redis only selects among the types that the program declares. Values are encoded by ``codec``.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ class _DeclaredType:
         parameters = list(inspect.signature(self.cls.__init__).parameters.values())[1:]
         names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
         if len(names) != count:
-            raise SerializationError(f"{self.cls.__qualname__} has args of its own")
+            raise SerializationError(f"{self.cls.__qualname__} sets its own args")
         return [self._hints.get(name, Any) for name in names]
 
 

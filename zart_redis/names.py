@@ -50,7 +50,7 @@ class Template:
     """A name with placeholders, as "report-{index}"."""
 
     fingerprint: int
-    """Two bytes that tell templates apart, as far as two bytes can."""
+    """Two bytes that distinguish templates, as far as two bytes can."""
     _pattern: re.Pattern[str]
 
     @classmethod
@@ -114,13 +114,13 @@ def render(template: str, values: Mapping[str, Any], what: str) -> str:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Whether `name` matches a pattern in which `*` stands for any text and `?` for one character."""
+    """Whether `name` matches a pattern in which `*` matches any text and `?` one character."""
     return _regex(pattern).fullmatch(name) is not None
 
 
 @lru_cache(maxsize=1000)
 def _regex(pattern: str) -> re.Pattern[str]:
-    """What stands between two stars is looked for once, from left to right: no pattern makes it try again and again."""
+    """Each literal between two stars is searched for once, from left to right, so no pattern backtracks."""
     first, *rest = [_piece(piece) for piece in pattern.split("*")]
     if not rest:
         return re.compile(first, re.DOTALL)

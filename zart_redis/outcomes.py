@@ -1,7 +1,7 @@
-"""What a step came to, and why an execution failed: values to ``match`` on.
+"""How a step ended, and why an execution failed: values to ``match`` on.
 
-``zart.step`` and ``zart.wait`` answer with ``Ok``, ``BusinessErr``, ``ZartErr`` or ``Err``; ``on_failure`` is
-given a ``Failure``. The exceptions they hold are defined in ``errors``.
+``zart.step`` and ``zart.wait`` return ``Ok``, ``BusinessErr``, ``ZartErr`` or ``Err``; ``on_failure`` receives a
+``Failure``. The exceptions they hold are defined in ``errors``.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class Parameters:
         self._describe: Callable[[], dict[str, Any]] = functools.partial(resolve_hints, fn)
 
     def describe(self, hints: Callable[[], dict[str, Any]]) -> None:
-        """Take the type hints from ``hints()``, at first use, for a function that has none of its own."""
+        """Take the type hints from ``hints()``, at first use, for a function without hints."""
         self._describe = hints
 
     @functools.cached_property

@@ -1,4 +1,4 @@
-"""Text from outside as it may be shown: in it, control characters stand as escapes."""
+"""Text from outside as it may be shown: control characters are escaped."""
 
 from typing import Final
 

@@ -20,7 +20,7 @@ Address = tuple[str, int]
 
 
 class Kind(Enum):
-    """What stands behind a URL."""
+    """What a URL describes."""
 
     SINGLE = "single"
     CLUSTER = "cluster"

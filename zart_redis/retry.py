@@ -88,7 +88,7 @@ class RetryConfig:
         return cls.fixed(int(retries), delay) if kind == "fixed" else cls.exponential(int(retries), delay)
 
     def delay_ms(self, retry: int) -> int:
-        """Milliseconds to wait before retry number ``retry``, counted from 1. Drawn anew at each call."""
+        """Milliseconds to wait before retry number ``retry``, counted from 1. Drawn again at each call."""
         nominal: int = min(self.base_ms * self.factor ** min(retry - 1, _MAX_DOUBLINGS), self.max_delay_ms)
         return round(nominal * (1 - self.jitter * random.random()))
 

@@ -244,7 +244,7 @@ def run(
     raises: tuple[type[Exception], ...] = (),
     type: Any = None,
 ) -> StepCall[Any, Any]:
-    """A step that runs a closure, for code that is not worth a declaration of its own.
+    """A step that runs a closure, for code that is not worth a declaration.
 
     The closure takes no arguments. It may be async, or plain and return an awaitable; a plain one runs in a thread.
     `zart.schedule` takes the call only where ZART_SECRET is set, since the closure has to travel to other workers.
@@ -273,8 +273,8 @@ def run(
 class ZartStep(Generic[T]):
     """A step as a class: its attributes are the arguments, `run` is the code.
 
-    `name` may hold placeholders of the attributes. An instance with another `name` has that name as it stands; one
-    whose class has no `name` of its own is named as the class. The policies are class attributes, named as the
+    `name` may hold placeholders of the attributes. An instance whose `name` differs is called exactly that; one
+    whose class declares no `name` has the name of the class. The policies are class attributes, named as the
     arguments of `zart_step`. A dataclass, attrs class or msgspec Struct is encoded by its fields when it is scheduled,
     any other class by the attributes of the instance.
 
@@ -306,7 +306,7 @@ class ZartStep(Generic[T]):
         registry.steps.add(cls._definition)
 
     def named(self, name: str) -> StepCall[T, RemoteError]:
-        """This step under a name of its own."""
+        """This step under another name."""
         return renamed(self.__zart_call__(), name, place())
 
     def __zart_call__(self) -> Call[T, RemoteError]:

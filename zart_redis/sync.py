@@ -1,11 +1,11 @@
 """The clients without `await`, for Django, Flask, scripts and notebooks.
 
-Nothing is implemented twice. Behind each client is an asynchronous one, in an event loop of its own in a daemon thread;
+Nothing is implemented twice. Behind each client is an asynchronous one, in its own event loop in a daemon thread;
 a method sends its call there and blocks until the call has ended. So a client may be used by any number of threads at
 once, and also where an event loop runs, as in a notebook. Inside an `async def` take `zart_redis.DurableScheduler`:
 a call of these would hold up the loop.
 
-A client made before a fork (gunicorn, multiprocessing) works in the child, with connections of the child's own.
+A client made before a fork (gunicorn, multiprocessing) works in the child, with its own connections.
 
 Example:
     >>> with DurableScheduler("redis://localhost") as scheduler:
@@ -150,7 +150,7 @@ class _Bridge:
         """The outcome of a call, which sees the context variables of the caller. Cancelling it cancels the call."""
         if threading.current_thread() is self._thread:
             raise RuntimeError(
-                f"{name}() was called inside a call of the same client, for which it would wait for ever. "
+                f"{name}() was called inside a call of the same client, and would wait forever. "
                 "Code that runs while a value is encoded or decoded cannot use the client"
             )
         return asyncio.run_coroutine_threadsafe(self._call(name, args, kwargs), self._loop)

@@ -82,7 +82,8 @@ def field_names(cls: type) -> tuple[str, ...] | None:
 
 
 def may_fit(given: Any, wanted: Any) -> bool:
-    """Whether a value annotated as one type may be used where another is wanted. True where annotations cannot tell."""
+    """Whether a value annotated as one type may be used where another is expected. True where annotations do not show
+    it."""
     given, wanted = _plain(given), _plain(wanted)
     if given == wanted or any(type_ in _UNTOLD or isinstance(type_, TypeVar) for type_ in (given, wanted)):
         return True

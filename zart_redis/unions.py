@@ -63,7 +63,7 @@ def _readable(type_: Any, converter_of: Callable[[Any], Convert]) -> Any:
         def read(value: Any) -> Any:
             try:
                 return converter_of(type_)(value)
-            except Exception as error:  # pydantic takes no others for an answer
+            except Exception as error:  # pydantic accepts only these
                 raise ValueError(str(error)) from None
 
         return Annotated[Any, validator(read)]

@@ -26,7 +26,7 @@ def redacted_url(url: str) -> str:
     Whatever cannot be read as a host and a port is taken for a password.
     """
     url = _SECRET_OPTION.sub(r"\1***", url)
-    if _CREDENTIALS.match(url):  # up to the last @: one may stand in the password
+    if _CREDENTIALS.match(url):  # up to the last @: the password may contain one
         return _CREDENTIALS.sub(r"\1\2:***@", url)
     scheme, separator, rest = url.partition("://")
     if not separator:

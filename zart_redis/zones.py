@@ -1,4 +1,4 @@
-"""Times with their zone: msgpack knows only instants, so others travel in an extension type of their own."""
+"""Times with their zone: msgpack knows only instants, so others travel in an extension type."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def test_wait_that_times_out_exits_with_3(zart: Zart) -> None:
     zart("start", "nobody-knows-this", "--id", "x")
     late = zart("wait", "x", "--timeout", "100ms", "--json")
     assert (late.returncode, late.stderr) == (3, "")
-    assert error_of(late) == ("wait_timed_out", "execution 'x' has not ended within the time to wait; it goes on")
+    assert error_of(late) == ("wait_timed_out", "execution 'x' has not ended within the time to wait; it continues")
 
 
 def test_events(zart: Zart, pools: Pools) -> None:

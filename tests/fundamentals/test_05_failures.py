@@ -735,7 +735,7 @@ async def test_the_first_recorded_failure_of_a_group_is_the_failure(
     assert isinstance(error, zart.StepFailed)
     assert error.step == "lose-hat"
     others = ["lose-coat", "lose-scarf"] if is_nested else ["lose-coat"]
-    noted = [note for note in error.__notes__ if note.startswith("Another failure beside it: ")]
+    noted = [note for note in error.__notes__ if note.startswith("Another failure at the same time: ")]
     assert len(noted) == len(others)
     assert all(any(other in note for note in noted) for other in others)
     (failure,) = failures

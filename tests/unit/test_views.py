@@ -117,7 +117,7 @@ def test_a_pause_rule_holds_only_what_no_worker_runs() -> None:
 
 def test_a_step_that_was_put_off() -> None:
     steps = run(scheduled("a", "not declared"), scheduled("b", "not declared"))
-    assert reasons(record(), steps, [worker()], []) == ["a worker has put off step a, b: not declared"]
+    assert reasons(record(), steps, [worker()], []) == ["a worker has postponed step a, b: not declared"]
 
 
 def test_work_that_no_worker_takes() -> None:

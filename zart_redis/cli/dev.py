@@ -22,7 +22,7 @@ from zart_redis.worker.pool import Pool
 
 POLL_SECONDS = 0.5
 GRACE = "3s"
-"""Short: whoever changed the code is waiting for the restart."""
+"""Short: the developer is waiting for the restart."""
 
 Snapshot = Mapping[Path, int]
 

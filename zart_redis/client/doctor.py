@@ -18,7 +18,7 @@ EXAMINED_AT_ONCE = 100
 UNSERVED_SECONDS = 5
 """How long work must have waited for a worker that can run it before it is a problem."""
 MORE = "more"
-"""The word for an execution with many scheduled steps, which are checked in scripts of their own."""
+"""The word for an execution with many scheduled steps, which are checked by separate scripts."""
 
 
 class Problem(StrEnum):

@@ -1,6 +1,6 @@
 """The history of one run as JSON: all that is recorded of it, for replays without Redis.
 
-The format has a version of its own and outlives changes of the stored layout. Values are as they were encoded, in
+The format has its own version and outlives changes of the stored layout. Values are as they were encoded, in
 base64. A reader ignores fields that it does not know.
 """
 

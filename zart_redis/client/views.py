@@ -172,7 +172,7 @@ def reasons(
     for step in run.steps:
         if step.put_off:
             put_off.setdefault(step.put_off, []).append(step.name)
-    found += [f"a worker has put off step {', '.join(_shortened(names))}: {why}" for why, names in put_off.items()]
+    found += [f"a worker has postponed step {', '.join(_shortened(names))}: {why}" for why, names in put_off.items()]
     is_queued = bool(idle) or not record.waits
     if is_queued and not any(record.queue in worker.queues for worker in workers):
         found.append(f"no worker takes work from queue {record.queue!r}")

@@ -54,7 +54,7 @@ def done_with_value(call: Call[Any, Any], value: Any, attempts: int, ms: int, co
 def done_with_error(
     call: Call[Any, Any], error: BaseException, attempts: int, ms: int, context: WorkerContext
 ) -> StepDone:
-    """The step has failed with an error of its own, of whatever type."""
+    """The step's code raised an error, of any type."""
     data = call.definition.errors.encode(error, context.max_payload)
     record = encode_result(Record.ERROR, data, call.origin, attempts, ms, context.worker)
     return StepDone(record, BusinessErr(call.definition.errors.decode(data)))

@@ -270,7 +270,7 @@ class Body(ABC):
         if record is None:
             self._registrations.require(*key, f"@{due}")
         elif journal.timer_due(record) == due or journal.timer_due(record) < self.history.clock_base:
-            # One that fired before `retry_step` set the body's clock anew stays over.
+            # One that fired before `retry_step` reset the body's clock is left over.
             self._completions.add(key, journal.stamp_of(record).number)
         else:
             self._end(CodeMismatch(ReplayMismatch(name, "a timer with another due time", "a timer")))

@@ -1,4 +1,4 @@
-"""Tells a step that cancels itself, which has failed, from one that its body or its worker gives up."""
+"""Distinguishes a step that cancels itself, which has failed, from one that its body or its worker gives up."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The order in which a body learns of completions: by their numbers, one at a time, the same at each replay.
 
 The store numbers each completion of a run when it records it. What the body awaits and is recorded is delivered by
-the lowest number. A number is acted upon only when all below it are known: others (timers, events, scheduled steps)
+the lowest number. A number is used only when all below it are known: others (timers, events, scheduled steps)
 record completions too, and what this worker has not heard of may come first.
 """
 
@@ -44,7 +44,7 @@ class Completions(Generic[K]):
         return self._heap[0][0] if self._heap else 0
 
     def add(self, key: K, number: int) -> None:
-        """A completion is known. Of two for one key, such as an event and its timeout, the lower number stands."""
+        """A completion is known. Of two for one key, such as an event and its timeout, the lower number counts."""
         first = self._known.get(key)
         if first is None or number < first:
             self._known[key] = number

@@ -45,7 +45,7 @@ def as_task_error(error: BaseException, failed: Collection[str] = ()) -> Excepti
     """
     first, *others = _in_order(_leaves(error), list(failed))
     failure = _as_exception(first)
-    add_notes(failure, [f"Another failure beside it: {_description(other)}" for other in others])
+    add_notes(failure, [f"Another failure at the same time: {_description(other)}" for other in others])
     return failure
 
 
@@ -57,7 +57,7 @@ def _leaves(error: BaseException) -> list[BaseException]:
 
 
 def _in_order(leaves: list[BaseException], failed: list[str]) -> list[BaseException]:
-    """Failures of steps in the order in which they were recorded. Where others have failed in between is told by their
+    """Failures of steps in the order in which they were recorded. Where others have failed in between is shown by their
     places only: a task group has its exceptions in the order in which its tasks have ended."""
     order = {name: number for number, name in enumerate(failed)}
     numbers = [order.get(leaf.step) if isinstance(leaf, StepError | StepFailed) else None for leaf in leaves]

@@ -28,7 +28,8 @@ class History:
     clock_base: int
     """The time of the body's clock at its beginning, in ms."""
     parked_at: int | None = None
-    """The number of the newest completion when the body was last parked; None if it was not, or is a body anew."""
+    """The number of the newest completion when the body was last parked; None if it was not, or if the body starts
+    again."""
 
     def add(self, completion: Completion) -> Stamp:
         """Others have recorded a completion."""

@@ -27,6 +27,6 @@ def hold_for(claim: Claim, reason: ReleaseReason, error: ZartError) -> Release:
 
 
 def reason_text(error: ZartError) -> str:
-    """Tells operators in one line why a worker cannot run the work."""
+    """Explains in one line, for operators, why a worker cannot run the work."""
     text = " ".join(str(error).split())
     return text if len(text) <= MAX_REASON_CHARS else f"{text[:MAX_REASON_CHARS]}..."

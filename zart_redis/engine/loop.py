@@ -1,6 +1,6 @@
 """The event loop of one body: it has no clock and no selector, and moves only when it is driven.
 
-A worker drives it from a plain callback of its own loop. Between two completions the body runs until nothing of it can
+A worker drives it from a callback in the worker's loop. Between two completions the body runs until nothing of it can
 run: quiescence is exact, and costs nothing. asyncio's primitives, task groups and anyio work on it unchanged; what
 would reach outside (sockets, subprocesses, threads, executors, signals) raises `NotDurable`.
 """

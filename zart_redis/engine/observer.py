@@ -1,6 +1,6 @@
 """Observers: how the engine and the worker report what happens.
 
-Logging and rehearsals are observers. Whoever reports something calls one `Observer`; `combine` makes one of several.
+Logging and rehearsals are observers. Code that reports something calls one `Observer`; `combine` makes one of several.
 """
 
 from __future__ import annotations
@@ -273,7 +273,7 @@ EVENTS = tuple(name for name in vars(Observer) if not name.startswith("_"))
 
 
 def combine(observers: Sequence[Observer]) -> Observer:
-    """One observer that tells all of these, in order."""
+    """One observer that calls all of these, in order."""
     combined = Observer()
     for event in EVENTS:
         told = [getattr(one, event) for one in observers if _overrides(one, event)]

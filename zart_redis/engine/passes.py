@@ -1,4 +1,4 @@
-"""One pass of a body: what runs of it in this process, what the store is told, and when it may be parked.
+"""One pass of a body: what runs of it in this process, what is reported to the store, and when it may be parked.
 
 `drive` watches a pass and decides when it is over.
 """
@@ -92,7 +92,7 @@ class Pass(Body):
         raise asyncio.CancelledError
 
     async def _record(self, wait: Wait, record: bytes) -> bytes:
-        """Record the completion of a call. Returns the record that stands."""
+        """Record the completion of a call. Returns the record that is kept."""
         self._recording += 1
         try:
             return await self._port.record(wait.name, record, ordered=wait is not self._sole)
@@ -120,7 +120,7 @@ class Pass(Body):
     # ---- used by the driver and the worker ----
 
     def resume(self, port: BodyPort, news: Iterable[Completion], seen: int) -> None:
-        """Go on after the body was parked and is claimed again.
+        """Continue after the body was parked and is claimed again.
 
         Args:
             news: what has completed since then, up to the number `seen`.
@@ -214,7 +214,7 @@ class Pass(Body):
             self._end(Raised(NotDurable("the body waits for nothing durable: make what it waits for a step")))
 
     async def exchange(self) -> bool:
-        """Tell the store what it has to end, and learn what has ended. Returns True if the body is parked."""
+        """Register with the store what it has to end, and read what has ended. Returns True if the body is parked."""
         was_woken, self.state.woken = self.state.woken, False
         if was_woken:
             self._registrations.ended_kind(journal.PAUSE)  # the rule may have been removed

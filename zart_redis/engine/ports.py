@@ -51,7 +51,7 @@ class BodyPort(Protocol):
         ...
 
     async def record(self, name: str, record: bytes, *, ordered: bool) -> bytes:
-        """Record a completion, unless there is one already. Returns the one that stands, stamped.
+        """Record a completion, unless there is one already. Returns the one that is kept, stamped.
 
         Without `ordered` it gets no number: nothing else that the body awaits could complete before it.
         """

@@ -1,4 +1,4 @@
-"""What the store has been told to end, and what it is still to be told."""
+"""What is registered with the store, to be ended by it, and what is still to be registered."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Registrations:
         self._gone: set[Key] = set()
 
     def __bool__(self) -> bool:
-        """Whether there is something to tell."""
+        """Whether there is something to register."""
         return bool(self._new or self._gone)
 
     def require(self, kind: str, name: str, argument: str = "") -> None:

@@ -1,7 +1,7 @@
 """How far a pass is beyond what earlier passes of the same body have done: until then it replays.
 
 A body that was parked has done all that follows from the completions that were numbered by then. After a crash only the
-records tell: what they do not show may be done, and logged, again.
+records show: anything else may be done, and logged, again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Replay:
         self._parked_at = history.parked_at
         self._is_over = history.parked_at is None and not (history.records or history.scheduled)
         self._is_beyond = history.parked_at is None
-        """Nothing is left of what the body had been told when it was parked."""
+        """Nothing is left of what the body had received when it was parked."""
         self._undelivered = 0
         """Recorded results of calls in place that the body awaits."""
         self._unasked = set[str]()

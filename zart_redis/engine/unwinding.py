@@ -39,7 +39,7 @@ def unwind_task(task: asyncio.Task[Any]) -> None:
         _swap_current_task(loop, previous)
     _forget_in_anyio(task)
     if not has_ended:
-        # Never freed, not even at exit: its finalizer would run it again, perhaps for ever.
+        # Never freed, not even at exit: its finalizer would run it again, perhaps forever.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(coro))
         log.error("a coroutine of a body catches its end; it was abandoned", coroutine=repr(coro))
 

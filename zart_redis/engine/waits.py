@@ -18,7 +18,7 @@ class Wait(asyncio.Future[None]):
     """A durable call that the body awaits: a future of the body's loop, done when its completion is delivered."""
 
     argument = ""
-    """What the store is told of it; see `WaitRequest`."""
+    """What is registered with the store; see `WaitRequest`."""
     members: tuple[str, ...] = ()
     """The scheduled steps of a group."""
     call: Call[Any, Any] | None = None

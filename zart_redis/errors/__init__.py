@@ -17,8 +17,8 @@
     │   └── PayloadTooLarge
     ├── RemoteError             an exception whose type was not declared in ``raises=``
     ├── StepError               a step has failed; ``.step`` names it
-    │   ├── StepBusinessError   with an error of its own: ``.error``
-    │   └── ZartStepError       for a reason of the framework's
+    │   ├── StepBusinessError   its code raised ``.error``
+    │   └── ZartStepError       the framework failed it
     │       ├── RetryExhausted
     │       ├── TimedOut
     │       └── DeadlineExceeded
@@ -36,7 +36,7 @@
         ├── WaitTimedOut
         └── UnknownTask
 
-``error_codec`` tells how errors are written to Redis; the failures handed to ``on_failure`` are in
+``error_codec`` defines how errors are written to Redis; the failures handed to ``on_failure`` are in
 ``outcomes``.
 """
 

@@ -10,7 +10,7 @@ class SchedulerError(ZartError):
 
 
 class ExecutionAlreadyExists(SchedulerError):
-    """An execution of this id is live; ``status`` tells how far it is."""
+    """An execution of this id is live; ``status`` is its state."""
 
     def __init__(self, execution_id: str, status: str) -> None:
         super().__init__(execution_id, status)
@@ -68,7 +68,7 @@ class WaitTimedOut(SchedulerError):
         self.execution_id = execution_id
 
     def __str__(self) -> str:
-        return f"execution {self.execution_id!r} has not ended within the time to wait; it goes on"
+        return f"execution {self.execution_id!r} has not ended within the time to wait; it continues"
 
 
 class UnknownTask(SchedulerError):

@@ -24,7 +24,7 @@ class RemoteError(ZartError):
         return f"{self.type_name}: {self.message}" if self.message else self.type_name
 
     def __repr__(self) -> str:
-        """Without the traceback, which would bury the message of whatever quotes this."""
+        """Without the traceback, which would hide the message of an error that quotes this one."""
         return f"RemoteError({self.type_name!r}, {self.message!r})"
 
 
@@ -42,7 +42,7 @@ class StepError(ZartError):
 
 
 class StepBusinessError(StepError):
-    """A step raised ``error``, an error of its own."""
+    """The code of a step raised ``error``."""
 
     def __init__(self, step: str, error: Exception) -> None:
         super().__init__(step, error)

@@ -91,7 +91,7 @@ class StepField(StoredName):
     ENTRY = auto()
     """Its stream entry; empty while a timer or a pause rule holds it."""
     FENCE = auto()
-    """As for a body. A step scheduled anew begins at 0, so its worker shows the fence and the entry."""
+    """As for a body. A step that is scheduled again begins at 0, so its worker shows the fence and the entry."""
     FAILED_ATTEMPTS = auto()
     CRASHES = auto()
     """Layout 1.0: claims that killed their worker. Not used any more."""

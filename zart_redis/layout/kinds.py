@@ -53,7 +53,7 @@ class Wait(StrEnum):
     DELAY = "d"
     """A delayed start; no name follows."""
     UNKNOWN_TASK = "u"
-    """Put off until a worker knows its task; no name follows."""
+    """Postponed until a worker knows its task; no name follows."""
     HELD = "h"
     """Held until other code is there; no name follows. When it is due, it is tried again."""
     PAUSE = "p"

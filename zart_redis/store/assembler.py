@@ -268,7 +268,7 @@ class _Expansion:
             raise LuaError(f"{self._where}:{token.line}: the layout has no field for {token.text}.{name}")
 
     def _arguments(self) -> list[str]:
-        """What stands in the parentheses that come now, expanded, and split at the commas of this level."""
+        """The contents of the next parentheses, expanded, and split at the commas of this level."""
         opening = self._tokens[self._at - 1]
         self._expect("(", opening)
         depth, found, simple = 0, [""], [True]
@@ -307,7 +307,7 @@ class _Expansion:
 
 
 def _collect_names(piece: _Piece, tokens: list[_Token]) -> None:
-    """Fill in what a piece declares and uses. Scopes are not told apart: a name is local to a piece or it is not."""
+    """Fill in what a piece declares and uses. Scopes are not distinguished: a name is local to a piece or it is not."""
     brackets: list[str] = []
     for number, token in enumerate(tokens):
         if token.text in _CLOSING:
@@ -329,7 +329,7 @@ def _collect_names(piece: _Piece, tokens: list[_Token]) -> None:
 
 
 def _declares(tokens: list[_Token], number: int) -> bool:
-    """Whether a name stands in a list of locals, of parameters, or of the variables of a loop."""
+    """Whether a name is in a list of locals, of parameters, or of the variables of a loop."""
     at = number - 1
     while at >= 1 and tokens[at].text == "," and tokens[at - 1].kind == "name":
         at -= 2

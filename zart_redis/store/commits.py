@@ -58,7 +58,7 @@ class Commits:
             a write is safe; None is for as long as it takes, also while Redis is out of memory or refuses the user,
             which is what workers do with results.
         confirm: what a pipeline ends with that holds a promise; see `durability`.
-        clock: the time that a test harness supplies; a command that is sent again carries it anew.
+        clock: the time that a test harness supplies; a command that is sent again carries the new time.
     """
 
     def __init__(
@@ -220,8 +220,8 @@ class Commits:
         return asked if now is None or command[CLOCK] == "" else ((*command[:CLOCK], now, *command[CLOCK + 1 :]), reply)
 
     def _refuse(self, command: Command, reply: asyncio.Future[Any]) -> None:
-        """Redis is out of memory. A client is told at once; a worker's command is sent again later, and delays no other
-        command meanwhile, since ending work frees memory."""
+        """Redis is out of memory. A client gets the error at once; a worker's command is sent again later, and delays
+        no other command meanwhile, since ending work frees memory."""
         if self._patience is not None:
             _fail(reply, RedisUnavailable(_FULL))
             return

@@ -43,7 +43,7 @@ class Connections:
     """The connections of one process to one Redis, or to one Redis Cluster.
 
     Ask for a client by key at each use and do not keep it: after a failover or a moved slot the same key may
-    live on another node. No client retries anything by itself; whoever knows that a command is safe to
+    live on another node. No client retries anything by itself; the caller that knows that a command is safe to
     repeat does, with `retryable`, `relocate` and `Backoff`. A slot on its way to another node (ASK, TRYAGAIN)
     is waited for in the same manner: it can be used again once it has arrived.
     """
@@ -113,7 +113,7 @@ class Connections:
         ]
 
     async def exchange(self, key: str | bytes, commands: Sequence[tuple[EncodableT, ...]]) -> list[Any]:
-        """`round_trip` to the node that holds `key` now, on a connection kept at hand: leasing one from the pool
+        """`round_trip` to the node that holds `key` now, on a connection that is kept: leasing one from the pool
         costs more than the trip. One that has died meanwhile is seen as a failed trip."""
         client = self.client(key)
         pool: Any = client.connection_pool
@@ -137,7 +137,7 @@ class Connections:
         )
 
     def pubsub(self, key: str | bytes) -> PubSub:
-        """A subscriber with a connection of its own to the node of `key`; close it with `aclose()`.
+        """A subscriber with a separate connection to the node of `key`; close it with `aclose()`.
 
         Take a new one after a failure: what was sent in between is gone, so look at what it was about too.
         """
@@ -154,10 +154,10 @@ class Connections:
         Never raises: the next use does, if Redis is still away.
         """
         if not isinstance(error, exceptions.AskError | exceptions.TryAgainError):
-            # READONLY included: after a failover the name leads to another server, so look it up anew.
+            # READONLY included: after a failover the name leads to another server, so look it up again.
             for client in list(self._clients.values()):
                 await self._drop_idle(client)
-        with suppress(exceptions.RedisError, ZartError):  # the next use fails with an error of its own
+        with suppress(exceptions.RedisError, ZartError):  # the next use reports the error
             await self._refresh()
 
     def options(self, place: Place = None) -> dict[str, Any]:
@@ -217,7 +217,7 @@ class Connections:
         return reply
 
     async def _refresh(self) -> None:
-        """Look up the nodes anew; concurrent callers share one look."""
+        """Look up the nodes again; concurrent callers share one lookup."""
         refreshes = self._refreshes
         async with self._refreshing:
             if self._refreshes == refreshes:

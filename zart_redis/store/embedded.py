@@ -76,7 +76,7 @@ class EmbeddedServer:
 
     @classmethod
     def start(cls, folder: Path, *, binary: Path | None = None, options: Sequence[str] = ()) -> Self:
-        """Use the server of ``folder``, and start it if it does not run. Blocks until it answers.
+        """Use the server of ``folder``, and start it if it does not run. Blocks until it responds.
 
         ``options`` are more arguments for redis-server, such as ``("--port", "7000")``; they count only if it
         is started here. Raises ``ConfigurationError`` if there is no such program or it does not start.
@@ -115,7 +115,7 @@ class EmbeddedServer:
         self.release()
 
     def _reach(self, launch: Callable[[], None]) -> int:
-        """The process id of the server once it answers; ``launch`` is called if none runs."""
+        """The process id of the server once it responds; ``launch`` is called if none runs."""
         lock = self._home / "server.lock"
         launched = False
 
@@ -149,7 +149,7 @@ class EmbeddedServer:
         ]
         with (self._home / "server.lock").open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The lock stays with the server when we let go; no signal meant for our session reaches it.
+            # The server keeps the lock when this process closes it; no signal meant for our session reaches it.
             outcome = subprocess.run(
                 [str(binary), *arguments, *options],
                 pass_fds=[lock.fileno()],
@@ -248,7 +248,7 @@ def _is_held(path: Path) -> bool:
 
 
 def _socket_path(home: Path) -> Path:
-    """In the folder where it fits, else in a temporary one that a note in the folder tells of."""
+    """In the folder where it fits, else in a temporary one that a file in the folder names."""
     path = home / "redis.sock"
     if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
         return path

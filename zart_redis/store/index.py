@@ -56,7 +56,7 @@ class Filter:
         return self.task in (None, bucket.task) and self.queue in (None, bucket.queue)
 
     def takes(self, x: Mapping[str, bytes]) -> bool:
-        """Whether an execution of these fields is wanted, whatever its id."""
+        """Whether the filter selects an execution with these fields, apart from its id."""
         try:
             created = int(x[Field.CREATED])
             status, task, queue = (x[name].decode() for name in (Field.STATUS, Field.TASK, Field.QUEUE))
@@ -148,7 +148,7 @@ class Index:
         ]
 
     async def counts(self) -> list[tuple[Bucket, ExecutionStatus, int]]:
-        """How many executions stand in each status, by task and queue."""
+        """How many executions have each status, by task and queue."""
         cells = [(bucket, status) for bucket in await self.buckets() for status in ExecutionStatus]
         sizes = await self._reads.ask([("ZCARD", self.key(status, bucket)) for bucket, status in cells])
         return [(bucket, status, size) for (bucket, status), size in zip(cells, sizes, strict=True) if size]

@@ -10,7 +10,7 @@
     -- confirm: yes — why `ack` must, or need not, confirm what it wrote
     -- memory: allow
 
-An argument that ends in `...` stands for any number of them.
+An argument that ends in `...` means any number of them.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class Preflight:
         return ConfigurationError(f"{self._url.shown}: {why}")
 
     async def check_server(self, name: str, client: Redis) -> None:
-        """Raises ConfigurationError if this server cannot be trusted with live work. What it may not tell is not held
+        """Raises ConfigurationError if this server cannot be trusted with live work. What it may not report is not held
         against it."""
         await client.ping()  # refused, unlike INFO, by a server that loads its data
         try:

@@ -95,7 +95,9 @@ def as_zart_error(error: Exception, server: str) -> ZartError:
     if (why := remedy(error)) is not None:
         return ConfigurationError(f"{server}: {why}")
     if cannot_read(error):
-        return SerializationError(f"{server}: a script failed on what is stored: {error}. `zart doctor` may tell more")
+        return SerializationError(
+            f"{server}: a script failed on what is stored: {error}. `zart doctor` may find the cause"
+        )
     if retryable(error) or out_of_memory(error):
         return RedisUnavailable(f"{server}: {_reason(error)}")
     return ZartError(f"{server} refused a command: {error}")

@@ -105,7 +105,7 @@ class Upgraded(NamedTuple):
     cursor: str
     """Where to resume in a large key; "0" at its end."""
     large_keys: list[str]
-    """Still to be upgraded, in calls of their own."""
+    """Still to be upgraded, in separate calls."""
 
 
 class RunRows(NamedTuple):

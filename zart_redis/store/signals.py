@@ -87,7 +87,8 @@ class Signals:
             await self._tell(lambda pubsub: pubsub.unsubscribe(channel))
 
     async def _tell(self, command: Callable[[PubSub], Any]) -> None:
-        """A failure here is seen by the reader too, which connects anew and subscribes to all that is wanted."""
+        """A failure here is seen by the reader too, which reconnects and subscribes to every channel that has a
+        listener."""
         if self._pubsub is not None:
             try:
                 await command(self._pubsub)
@@ -102,7 +103,7 @@ class Signals:
             try:
                 await self._read(pubsub, backoff)
             except Exception as error:
-                log.warning("lost the connection that listens to Redis; connecting anew", error=str(error))
+                log.warning("lost the connection that listens to Redis; reconnecting", error=str(error))
                 self._refuse(error)
                 await self._connections.relocate(error)
             finally:

@@ -62,7 +62,7 @@ class Single(Topology):
         return self._url.seeds or [None]
 
     async def refresh(self) -> None:
-        pass  # a name is looked up anew for each connection
+        pass  # a name is looked up for each connection
 
 
 class Cluster(Topology):

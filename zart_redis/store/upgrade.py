@@ -1,7 +1,7 @@
 """Upgrades a namespace of the unversioned layout, whose `meta` names no version.
 
-All workers of that layout must have been stopped before. The keys are converted in batches, by whoever opens the
-namespace: several may do so at once, and one that is interrupted begins again.
+All workers of that layout must have been stopped before. The keys are converted in batches, by the first process that
+opens the namespace: several may do so at once, and one that is interrupted begins again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ log = get_logger()
 
 SCAN_BATCH = 2000
 SCRIPT_BATCH = 50
-"""Keys converted by one script. One with more than 200 values is converted in scripts of its own."""
+"""Keys converted by one script. One with more than 200 values is converted by several scripts."""
 
 
 async def upgrade(transitions: Transitions, scans: Scans) -> None:

@@ -1,4 +1,4 @@
-"""The clock of a harness: it stands still until a test moves it."""
+"""The clock of a harness, which only moves when a test moves it."""
 
 from __future__ import annotations
 

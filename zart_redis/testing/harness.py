@@ -47,7 +47,7 @@ class StillRunning(TimeoutError):
 
 
 class Harness:
-    """Runs handlers on a Redis of its own, in a time of its own. Real steps, real replays, real crashes.
+    """Runs handlers on a private Redis, with a clock that only the test moves. Real steps, real replays, real crashes.
 
     Args:
         handlers: what the worker knows; by default every handler that has been declared.
@@ -62,8 +62,8 @@ class Harness:
         settings: anything else that `Settings` knows, by name: `queues`, `concurrency`, `max_deliveries`, ... The
             queues are by default those of the handlers.
 
-    The clock stands still: a sleep, a retry delay or a timeout of an event ends when the test moves it. What is real is
-    the time that a step's own code takes, and a step's `timeout` while its code runs.
+    The clock does not move by itself: a sleep, a retry delay or a timeout of an event ends when the test moves it. What
+    is real is the time that a step's own code takes, and a step's `timeout` while its code runs.
 
     Examples:
         Thirty days in milliseconds:
@@ -82,7 +82,7 @@ class Harness:
         ...         await h.advance("1d")
         ...         assert await h.scheduler.wait_for(trial, "trial-ann") == "invoice for ann"
 
-        The worker is killed after each step, and another one goes on:
+        The worker is killed after each step, and another one continues:
 
         >>> async def test_each_step_runs_once_whatever_dies() -> None:
         ...     async with zart_redis.testing.Harness([trial], crash_after_each_step=True) as h:
@@ -112,7 +112,7 @@ class Harness:
         self._watch: Watch | None = self._crash_when_recorded if crash_after_each_step else None
         self._server = server
         self._patience = to_ms(patience) / 1000
-        # Leases are real time: a test that stands in a debugger must not lose its worker.
+        # Leases are real time: a test that is paused in a debugger must not lose its worker.
         defaults = {"namespace": f"harness-{secrets.token_hex(4)}", "lease": "1m", "grace": "1s"}
         self._settings = {**defaults, "queues": self._queues_of_handlers(), **settings}
         self._fakes = fake_definitions(steps or {})
@@ -167,7 +167,7 @@ class Harness:
 
     async def advance(self, duration: Duration) -> None:
         """Move the clock. Every timer due on the way fires at its own time, in order, and what it wakes runs as far as
-        it gets before the clock goes on. During an outage only the clock moves.
+        it gets before the clock moves again. During an outage only the clock moves.
 
         Raises:
             StillRunning: something keeps running although the clock is stopped.
@@ -188,7 +188,7 @@ class Harness:
     async def run(
         self, handler: Handler[Any, Out], execution_id: str, data: Any = None, *, within: Duration = "3650d"
     ) -> Out:
-        """Start an execution, move the clock from timer to timer until it has ended, and answer its output.
+        """Start an execution, move the clock from timer to timer until it has ended, and return its output.
 
         Raises:
             ExecutionFailed, Cancelled: so it ended.
@@ -275,7 +275,7 @@ class Harness:
                 await partition.transitions.purge(1000)
 
     async def _look(self) -> tuple[list[str], int | None]:
-        """What is queued or held by the worker, and when the next timer is due: as they stand at one moment."""
+        """What is queued or held by the worker, and when the next timer is due, read at one moment."""
         work: list[str] = []
         due: list[int] = []
         unserved: set[tuple[str, int]] = set()
@@ -306,8 +306,8 @@ class Harness:
     # ---- death ----
 
     def crash(self) -> asyncio.Task[None]:
-        """Kill the worker where it stands, at once, as kill -9 would; another takes over all that it held. Await the
-        result to go on when it does.
+        """Kill the worker at once, as kill -9 would; another takes over all that it held. Await the
+        result to continue when it does.
 
         No code of the killed worker's bodies and steps runs any more, not even `finally` (that is made up for when the
         harness ends). Only a plain `def` step runs to its end in its thread; its result is lost. May be called
@@ -399,5 +399,6 @@ def _words(fields: Sequence[bytes]) -> str:
 
 
 def _collect_cycles(kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-    """Find calls that were never used and are part of a cycle; after an error all, lest they warn in another test."""
+    """Find calls that were never used and are part of a cycle; after an error all of them, so that none warns in
+    another test."""
     gc.collect(1 if error is None else 2)

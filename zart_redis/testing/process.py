@@ -1,4 +1,4 @@
-"""A process within the process: asyncio tasks that can be stopped where they stand, as SIGSTOP and kill -9 would.
+"""A process within the process: asyncio tasks that can be stopped at any point, as SIGSTOP and kill -9 would.
 
 A frozen task is not cancelled: no `except` and no `finally` of its code runs. It simply is never given the turn. What a
 plain `def` does in its thread cannot be stopped; its result goes nowhere.
@@ -81,7 +81,7 @@ class Process:
         await asyncio.get_running_loop().create_future()
 
     async def end(self) -> None:
-        """Unwind whatever there still is of it. A dead one cannot do anything by that: its connections are cut."""
+        """Unwind whatever there still is of it. A dead one can do nothing with it: its connections are cut."""
         self.thaw()
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + UNWIND_SECONDS, 0.001
@@ -92,7 +92,7 @@ class Process:
             pause *= 2
         for task in self._finished:
             if self.dead and not task.cancelled():
-                task.exception()  # whoever would have asked for it is dead too
+                task.exception()  # the task that would have asked for it is dead too
 
     def _hold(self) -> asyncio.Future[None]:
         hold = asyncio.get_running_loop().create_future()
@@ -102,7 +102,7 @@ class Process:
 
 
 class _Stoppable(Coroutine[Any, Any, Any]):
-    """A coroutine that stands still while its process is frozen, and remembers how it would have gone on."""
+    """A coroutine that does not run while its process is frozen, and remembers how it would have continued."""
 
     def __init__(self, inner: Coroutine[Any, Any, Any], process: Process) -> None:
         self._inner = inner
@@ -184,7 +184,7 @@ def outside() -> Context:
 
 
 def install(loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
-    """Make processes possible in this loop. Answers how to undo it."""
+    """Make processes possible in this loop. Returns a function that undoes it."""
     found = loop.get_task_factory()
     while found is not None and not isinstance(found, _Stopping):
         found = getattr(found, "previous", None)
@@ -200,7 +200,7 @@ def install(loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
 
 
 def _below_others(loop: asyncio.AbstractEventLoop) -> _Stopping:
-    """A worker that runs already has a factory of its own, which must see the finished task: this one goes below it."""
+    """A worker that runs already has its own factory, which must see the finished task: this one goes below it."""
     top: Any = loop.get_task_factory()
     if not hasattr(top, "previous"):
         factory = _Stopping(top)

@@ -26,8 +26,8 @@ def _zart_server() -> Iterator[str]:
 def zart_harness(_zart_server: str) -> Callable[..., Harness]:
     """Makes harnesses for the given handlers: `async with zart_harness(checkout) as h: ...`.
 
-    Other arguments are those of `zart_redis.testing.Harness`. All harnesses share one Redis, each in a namespace of its
-    own, so making one takes milliseconds.
+    Other arguments are those of `zart_redis.testing.Harness`. All harnesses share one Redis, each in its own namespace,
+    so making one takes milliseconds.
     """
     from zart_redis.testing.harness import Harness
 

@@ -68,7 +68,7 @@ def replay(handler: Handler[Any, Any], path: str | PathLike[str], *, steps: Fake
 
 
 def _run(replaying: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a coroutine to its end, in a thread of its own: the caller may be in an event loop."""
+    """Run a coroutine to its end, in a separate thread: the caller may be in an event loop."""
     raised: list[BaseException] = []
 
     def run() -> None:
@@ -207,7 +207,7 @@ _BEGINNING = RecordedCall("", "", "")
 
 
 class _OrderedBody(Execution):
-    """A body that compares the order of what it is told."""
+    """A body that compares the order in which it receives completions."""
 
     def __init__(self, order: _Order, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -268,7 +268,7 @@ class _Order:
 
 
 class _Port:
-    """Stands for the store: it records what fakes return, and parks a body that waits for anything else. The ends of a
+    """Replaces the store: it records what fakes return, and parks a body that waits for anything else. The ends of a
     claim are never reached."""
 
     def __init__(self, body: _BodyReplay, time: int) -> None:

@@ -1,4 +1,4 @@
-"""A Redis for tests: the embedded server, in a temporary folder of its own, which keeps nothing on disk."""
+"""A Redis for tests: the embedded server, in a temporary folder, which keeps nothing on disk."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _GUARD = 'read -r word; [ -n "$word" ] && exit; kill -9 "$1"; rm -rf -- "$2"'
 class TemporaryServer:
     """Use as `with TemporaryServer() as server:`; blocks for the tenth of a second that the server takes to start.
 
-    A guard, a process of its own, ends the server if this process is killed.
+    A guard process ends the server if this process is killed.
     """
 
     url: str

@@ -130,7 +130,7 @@ class Executor(Service):
 
     def _message_handler(self, partition: Partition) -> Callable[[bytes | None], None]:
         """Handles what scripts publish to the worker that holds an entry. A missed message does no harm: the worker's
-        next transition tells it the same."""
+        next transition reports the same."""
 
         def handle(message: bytes | None) -> None:
             word, _, held = (message or b"").decode(errors="replace").partition(" ")

@@ -26,7 +26,7 @@ BEATS_PER_LEASE = 4
 class _Health:
     """Whether a worker may judge others by their leases: not until its own heartbeats have gone well for a lease.
 
-    One that was away itself, or whose Redis was, cannot tell who else was.
+    One that was away itself, or whose Redis was, cannot know who else was.
     """
 
     def __init__(self, lease_seconds: float) -> None:

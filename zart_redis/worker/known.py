@@ -36,7 +36,7 @@ class KnownHandlers:
 
     @property
     def ranges(self) -> str:
-        """What `claim` is told: JSON of the ranges of versions, by task.
+        """An argument of `claim`: JSON of the ranges of versions, by task.
 
         Raises:
             InvalidInput: two declarations of a task run the same version.
@@ -49,7 +49,7 @@ class KnownHandlers:
         return None if versions is None else versions.find(version)
 
     def can_run(self, task: str, version: int) -> bool:
-        """Whether one of them runs this version of a task; 0 stands for any."""
+        """Whether one of them runs this version of a task; 0 means any."""
         return task in self._current()[1] if version == 0 else self.find(task, version) is not None
 
     def __iter__(self) -> Iterator[HandlerDefinition]:

@@ -115,7 +115,7 @@ class Pool:
             child.release()
 
     def _seconds_left(self) -> float:
-        """Of the grace period, if the pool was told to stop."""
+        """The end of the grace period, if the pool is stopping."""
         return math.inf if self._stops_at is None else max(0.1, self._stops_at - asyncio.get_running_loop().time())
 
     def kill(self) -> None:
@@ -172,7 +172,7 @@ class Pool:
         self._in_order &= child.process.returncode == 0 or (child.failure is not None and self._has_joined)
 
     async def _wait_unless_stopping(self, waited: Awaitable[object]) -> bool:
-        """Returns False if the pool is told to stop."""
+        """Returns False if the pool is stopping."""
         tasks = [asyncio.ensure_future(waited), asyncio.ensure_future(self._stopping.wait())]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:

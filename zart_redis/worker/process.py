@@ -46,7 +46,7 @@ MAX_REASON_CHARS = 4000
 
 
 def main() -> None:
-    """Work until told to drain. Exits with 0, or with 1 after an error that is reported to the pool or logged."""
+    """Work until asked to drain. Exits with 0, or with 1 after an error that is reported to the pool or logged."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is work to drain
     pool = socket.socket(fileno=int(sys.argv[1]))
     pool.set_inheritable(False)

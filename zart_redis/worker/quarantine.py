@@ -1,8 +1,8 @@
-"""The quarantine: suspects run here, one at a time, so that a death tells which of them it was.
+"""The quarantine: suspects run here, one at a time, so that a death identifies the culprit.
 
-After a worker's death everything that it held is a suspect, and waits in a lane of its own. A suspect is cleared when
+After a worker's death everything that it held is a suspect, and waits in a separate lane. A suspect is cleared when
 it has recorded something, has been parked, or has run for longer than before the death; then the next one is claimed,
-and what was cleared runs on beside it.
+and what was cleared keeps running.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fires the timers of one partition: those that are due, then sleeps until the next one, or until it is told of an
+"""Fires the timers of one partition: those that are due, then sleeps until the next one, or until it is notified of an
 earlier one. Every worker does this; the first one fires a timer, and the others find nothing to do."""
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_SLEEP_SECONDS = 60.0
 
 
 class Timers(Service):
-    """A clock supplied by a test does not move by itself; then the service only wakes when it is told."""
+    """A clock supplied by a test does not move by itself; then the service only wakes when it is notified."""
 
     def __init__(self, partition: Partition, clock: Clock, observer: Observer) -> None:
         self._partition = partition

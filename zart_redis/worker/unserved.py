@@ -1,6 +1,6 @@
 """Takes the work that waits for a worker of a version that this one runs.
 
-Workers that cannot run it have put it there, see `scripts/claim.lua`, and tell all others.
+Workers that cannot run it have put it there, see `scripts/claim.lua`, and notified all others.
 """
 
 from __future__ import annotations

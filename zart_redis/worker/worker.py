@@ -1,4 +1,4 @@
-"""The worker: builds the services, runs them until it is told to stop, and returns unfinished work to the queues."""
+"""The worker: builds the services, runs them until it is stopped, and returns unfinished work to the queues."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Worker:
         namespace: separates independent applications on one Redis.
         lease: how long it may be silent before other workers take its work.
         grace: how long running steps may take to end when it stops.
-        observers: instances of `zart_redis.engine.observer.Observer`, told what happens in this worker.
+        observers: instances of `zart_redis.engine.observer.Observer`, called for what happens in this worker.
         settings: other settings of `Settings`, by name.
 
     Raises:

@@ -23,7 +23,7 @@ class CardDeclined(Exception):
 
 @zart_step("charge-card", retry="exponential(5, 1s)", timeout="1m", raises=(CardDeclined,), no_retry=(CardDeclined,))
 async def charge_card(account: str, cents: int) -> str:
-    """Stands for a payment provider, which would be handed the idempotency key."""
+    """A fake payment provider. A real one would be passed the idempotency key."""
     if account == "poor":
         raise CardDeclined(account)
     return f"payment {zart.context().idempotency_key}"

@@ -1,4 +1,4 @@
-"""The first act: a census of the standard library, during which a worker process is killed."""
+"""The first part: a census of the standard library, during which a worker process is killed."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class Kill:
 
 
 async def show_census(stage: Stage) -> bool:
-    """Answers whether the durable census equals the plain one."""
+    """Returns True if the durable census equals the plain one."""
     module, root = load("workers.census"), sysconfig.get_path("stdlib")
     files = len(module.find_files.fn(root))
     stage.console.print(
         f"[bold]1. A census[/] of the {files} Python files of the standard library.\n"
-        f"   Each is parsed in a step of its own, shared out to {len(stage.pool.workers)} worker processes.\n"
-        "   At a third of the way one of them is killed with SIGKILL, without a word.\n"
-        "   To compare, this process computes the same plainly.\n"
+        f"   Each is parsed in its own step, shared among {len(stage.pool.workers)} worker processes.\n"
+        "   A third of the way through, one of them is killed with SIGKILL.\n"
+        "   For comparison, this process computes the same without durable execution.\n"
     )
     ledger = Ledger(stage.folder / "ledger")
     await stage.scheduler.start(CENSUS, "census", {"root": root, "ledger": str(ledger.path)})
@@ -51,8 +51,8 @@ async def show_census(stage: Stage) -> bool:
 
 
 async def _watch(stage: Stage, module: Any, root: str, files: int, ledger: Ledger) -> tuple[Any, Any, Kill | None]:
-    """Both censuses side by side, with a process killed on the way. Answers the durable one's outcome, the plain
-    one's, and the kill."""
+    """Run both censuses side by side, and kill a process on the way. Returns the result of the durable one, that of the
+    plain one, and the kill."""
     kill = None
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=stage.console) as progress:
@@ -72,7 +72,7 @@ async def _watch(stage: Stage, module: Any, root: str, files: int, ledger: Ledge
 
 
 def _kill_one(stage: Stage, ledger: Ledger) -> Kill | None:
-    """Kill a process that has a step in its hands; it is stopped to look, and goes on if it has none just now."""
+    """Kill a process that is running a step. It is stopped to find out, and continued if it runs none."""
     pid, worker = next(iter(stage.pool.workers.items()))
     os.kill(pid, signal.SIGSTOP)
     ledger.read()
@@ -101,7 +101,7 @@ def _print_totals(stage: Stage, totals: Any) -> None:
 
 
 async def _print_recovery(stage: Stage, ledger: Ledger, kill: Kill | None) -> None:
-    """From the records in Redis: what the dead process had begun, and who ended it."""
+    """From the records in Redis: what the dead process had begun, and which process finished it."""
     if kill is None:
         stage.console.print("   [red]The census was over before a process could be killed.[/]")
         return
@@ -110,7 +110,7 @@ async def _print_recovery(stage: Stage, ledger: Ledger, kill: Kill | None) -> No
     last = (step.attempts[-1] for step in begun)
     rescued = sorted(attempt.finished_at for attempt in last if attempt.worker != kill.worker)
     print_line = stage.console.print
-    print_line(f"   The killed process had {len(rescued)} steps in its hands.")
+    print_line(f"   The killed process was running {len(rescued)} steps.")
     if rescued:
         seconds = (rescued[0] - kill.at).total_seconds()
         print_line(f"   The first of them was recorded by another process {seconds:.2f} s after the kill.")

@@ -1,4 +1,4 @@
-"""The ledger in which the census's steps note each of their runs: the demo's own witness, beside what Redis says."""
+"""The ledger in which the census's steps note each of their runs: evidence that is independent of Redis."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class Ledger:
-    """Reads on where it stopped each time."""
+    """Reads the file from where it stopped the last time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -18,7 +18,7 @@ class Ledger:
         self._position = 0
 
     def read(self) -> None:
-        """Take in what has been noted since the last time."""
+        """Read what has been written since the last time."""
         if not self.path.exists():
             return
         with self.path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""The second act: an order whose payment fails twice, which sleeps, and which an event completes."""
+"""The second part: an order whose payment fails twice, which sleeps, and which an event completes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the acts of the demo play on, and what they read of the steps that are recorded."""
+"""What both parts of the demo use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zart_redis.worker.pool import Pool
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """All that an act needs."""
+    """What a part of the demo needs."""
 
     console: Console
     folder: Path
@@ -23,5 +23,5 @@ class Stage:
 
 
 async def recorded_steps(stage: Stage, execution_id: str) -> dict[str, StepDetail]:
-    """What Redis tells of each step of an execution, by its name."""
+    """The recorded steps of an execution, by name."""
     return {step.name: step for step in (await stage.scheduler.detail(execution_id)).steps}

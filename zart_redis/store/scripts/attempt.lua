@@ -6,7 +6,7 @@
 -- returns: {record, now}; the pending record, or the final one that is there | 'fenced'
 -- emits: nothing
 -- repeat: same — a record of the same number of attempts is returned as it is
--- confirm: yes — the body builds upon the record
+-- confirm: yes — the body builds on the record
 -- memory: allow
 local id, fence, scope, ack, name, failed_attempts, timeout, delay, note = unpack(ARGV, 2)
 if not owns_claim(id, fence, scope, ack) then

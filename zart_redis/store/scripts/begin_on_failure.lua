@@ -1,10 +1,10 @@
--- begin_on_failure: the body has failed; its on_failure body begins, held by the same worker, with records of its own.
+-- begin_on_failure: the body has failed; its on_failure body begins, held by the same worker, with separate records.
 --
 -- takes: id, fence, scope, ack, failure
 -- returns: the new scope, the time of its clock at the beginning, the number of the newest completion | 'fenced'
 -- emits: a revoke to workers that hold steps that the body scheduled
 -- repeat: same — the fence in the new scope returns the scope again
--- confirm: yes — the on_failure body builds upon it
+-- confirm: yes — the on_failure body builds on it
 -- memory: allow
 local id, fence, scope, ack, failure = unpack(ARGV, 2)
 local x = read_execution(id)

@@ -13,7 +13,7 @@
 --   entry for each suspect that is cleared, because a death was traced to another one; a message about what this worker
 --   cannot run
 -- repeat: same — what a lost reply claimed pends for the worker, which claims it again with a higher epoch
--- confirm: no — a lost claim is made anew
+-- confirm: no — a lost claim is made again
 -- memory: reject
 local worker, limit, lane, handlers, queue_count = unpack(ARGV, 2, 6)
 limit, queue_count = tonumber(limit), tonumber(queue_count)
@@ -97,7 +97,7 @@ local function runnable_version(task, version)
   return highest and string.format('%d', highest)
 end
 
--- Leaves a body to a worker that runs its version; '' stands for any version of a task that is unknown here.
+-- Leaves a body to a worker that runs its version; '' means any version of a task that is unknown here.
 local function leave_unserved(id, x, version)
   local wanted = version ~= '' and version or '0'
   local reason = version ~= '' and string.format('a worker for version %s of task %s', version, x.task)
@@ -128,7 +128,7 @@ local function load_body(id, x, is_kept)
     return { records = {}, events = {}, steps = {}, waits = {},
       completions = newest, news = news, has_waits = redis.call('EXISTS', KEY.waits(id)) == 1 }
   end
-  redis.call('DEL', KEY.groups(id), KEY.news(id)) -- the pass registers its groups anew, and knows all completions
+  redis.call('DEL', KEY.groups(id), KEY.news(id)) -- the pass registers its groups again, and knows all completions
   local body = read_recorded(id, x)
   body.news, body.has_waits = {}, #body.waits > 0
   return body

@@ -6,7 +6,7 @@
 -- returns: for each item 'completed' | 'fenced' | 'again' if something else of that execution must be completed first
 -- emits: the body's stream entry, or the final status to those who wait for the execution
 -- repeat: fenced — the step is gone
--- confirm: yes — the body builds upon it
+-- confirm: yes — the body builds on it
 -- memory: allow
 -- records: a result
 -- batch: items

@@ -18,7 +18,7 @@ local MAX_CONTINUED_RUNS = 10
 local old = read_fields(id, { FIELD.task, FIELD.nonce, FIELD.reply, FIELD.continued_runs })
 local number = tonumber(x.run) + 1
 
--- Returns how many events the new run has. They keep their order, and are numbered anew: a chain of runs has no end, but
+-- Returns how many events the new run has. They keep their order, and are numbered from 1 again: a chain of runs has no end, but
 -- numbers have.
 local function move_events()
   local received, moved = {}, {}

@@ -1,7 +1,7 @@
 -- heartbeat: renews a worker's lease, and reports whose leases have ended.
 --
 -- takes: worker, lease, joining, info
---   joining: '1' to join, 'again' after its lease had ended; otherwise a worker whose lease has ended is told so
+--   joining: '1' to join, 'again' after its lease had ended; otherwise a worker whose lease has ended is reported so
 --   info: JSON for operators; '' if its pool sends this for a worker that cannot
 -- returns: {'alive' | 'lost', ms until the next other lease ends or '', workers whose lease has ended}; 'lost' also if the
 --   namespace was upgraded to another major version of the layout: then the worker cannot join

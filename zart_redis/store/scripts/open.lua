@@ -5,8 +5,8 @@
 --   upgraded: '1' if a namespace of the unversioned layout has been upgraded
 -- returns: {the number of partitions, the layout version or '' if the namespace has still to be upgraded}
 -- emits: nothing
--- repeat: same — the first values stand
--- confirm: no — they are fixed again by whoever opens the namespace next
+-- repeat: same — the first values are kept
+-- confirm: no — they are fixed again by the next process that opens the namespace
 -- memory: allow
 local partitions, upgraded = unpack(ARGV, 2)
 local is_new = redis.call('HSETNX', KEY.meta, META.partitions, partitions == '' and '1' or partitions) == 1

@@ -10,7 +10,7 @@
 --   number} | {'held', now} | {'parked', now} | 'fenced'
 -- emits: a timer
 -- repeat: fenced — a parked body has another fence; the first registration of a wait fixes when it is due
--- confirm: yes — the body builds upon the records
+-- confirm: yes — the body builds on the records
 -- memory: allow
 local id, fence, scope, ack, seen, hold, count = unpack(ARGV, 2, 8)
 seen, count = tonumber(seen), tonumber(count)

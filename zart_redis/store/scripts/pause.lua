@@ -1,4 +1,4 @@
--- pause: adds a rule, or replaces it. Workers are told, and hold what it matches where the next step would begin.
+-- pause: adds a rule, or replaces it. Workers are notified, and hold what it matches where the next step would begin.
 --
 -- takes: rule_id, description
 --   description: JSON, see `RuleField`

@@ -1,4 +1,4 @@
--- postpone: a scheduled step is put off: its attempt failed and another follows, or its worker hands it back.
+-- postpone: a scheduled step is postponed: its attempt failed and another follows, or its worker hands it back.
 --
 -- takes: id, fence, scope, queue, entry, name, failed_attempts, delay, note, queued, code, unrunnable
 --   delay: ms; '' queues it at once

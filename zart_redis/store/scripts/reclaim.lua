@@ -18,7 +18,7 @@ if lease and tonumber(lease) > now() then
   return { 'alive', 0 }
 end
 
--- When the worker claimed what an entry stands for; nil if it has not.
+-- When the worker claimed the work of an entry; nil if it has not.
 local function claimed_at(fields)
   local fence
   if fields[1] == ENTRY.execution then

@@ -6,8 +6,8 @@
 -- returns: for each item its stamp, if it was recorded | the record that was there already and is the result | 'fenced' |
 --   'again' if something else of that execution must be completed first
 -- emits: a wake to the worker, if something else was overdue
--- repeat: same — the first result stands, and is returned
--- confirm: yes — the body builds upon it
+-- repeat: same — the first result is kept, and is returned
+-- confirm: yes — the body builds on it
 -- memory: own — allows by itself; this script is called most often, and only pays the price when memory is full
 -- records: a result
 -- batch: items

@@ -62,7 +62,7 @@ for name, record in pairs(records) do
   if (event or is_success(record)) and (is_kept or (not is_chosen and rest ~= '1')) then
     preserved[#preserved + 1] = name
     kept[name], times[name] = { record, event }, at
-  elseif kind_of(record) ~= RECORD.fired then -- the clock of the new run begins anew, and with it its timers
+  elseif kind_of(record) ~= RECORD.fired then -- the clock of the new run starts again, and with it its timers
     again[#again + 1] = name
     if at and (not earliest or at < earliest) then
       earliest = at

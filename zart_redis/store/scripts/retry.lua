@@ -8,7 +8,7 @@
 -- confirm: yes — the count of attempts must not get lost
 -- memory: allow
 --
--- Recorded successes stay; failures of steps, event timeouts and timers are deleted: the clock of the body begins anew.
+-- Recorded successes stay; failures of steps, event timeouts and timers are deleted: the clock of the body starts again.
 local id, fence, scope, ack, delay, note = unpack(ARGV, 2)
 local x = read_execution(id)
 if not is_held_by(id, x, fence, scope, ack) then

@@ -5,7 +5,7 @@
 -- returns: 'ok' | 'fenced'
 -- emits: a stream entry for each step
 -- repeat: same — a step that is scheduled or recorded is left as it is
--- confirm: yes — the body builds upon it
+-- confirm: yes — the body builds on it
 -- memory: reject
 local id, fence, scope, ack, queue = unpack(ARGV, 2, 6)
 if not owns_claim(id, fence, scope, ack) then

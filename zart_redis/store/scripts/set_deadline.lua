@@ -1,10 +1,10 @@
--- set_deadline: sets the deadline of an execution whose starter did not know its handler's timeout; the first one stands.
+-- set_deadline: sets the deadline of an execution whose starter did not know its handler's timeout; the first one is kept.
 --
 -- takes: id, fence, timeout
 --   timeout: ms since the start, or since `retry_step` resumed it
 -- returns: 'ok' | 'fenced'
 -- emits: a timer
--- repeat: same — the first deadline stands
+-- repeat: same — the first deadline is kept
 -- confirm: yes — the body runs under it
 -- memory: allow
 local id, fence, timeout = unpack(ARGV, 2)

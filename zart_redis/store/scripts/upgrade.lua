@@ -4,7 +4,7 @@
 --   cursor: where to resume in a large key, as returned; '0' to begin
 --   keys: without the prefix; one only, if the cursor is not '0'
 -- returns: {'live', worker} if a worker of the unversioned layout holds a lease: nothing was changed | {'upgraded', cursor,
---   large keys...}; each large key is still to be converted, in a call of its own until its cursor is '0' again
+--   large keys...}; each large key is still to be converted, in separate calls until its cursor is '0' again
 -- emits: nothing
 -- repeat: same — a converted key is left as it is
 -- confirm: yes — the layout version is set when all keys are converted

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST
 from orders.models import Order
 from zart_redis.sync import DurableScheduler
 
-scheduler = DurableScheduler()  # connects at its first call; a fork gets connections of its own
+scheduler = DurableScheduler()  # connects at its first call; a fork gets its own connections
 
 
 @csrf_exempt

@@ -1,5 +1,5 @@
 -- Work that cannot be read is set aside, so that it does not block the rest. Its keys stay as they are, for `doctor` and
--- for whoever repairs them.
+-- for the operator who repairs them.
 
 -- Errors that say nothing about the data; they end the whole script.
 local SERVER_ERRORS = { 'OOM ', 'NOPERM', 'READONLY', 'MISCONF', 'NOREPLICAS', 'killed by user',

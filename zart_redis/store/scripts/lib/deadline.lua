@@ -1,5 +1,5 @@
 -- The deadline of an execution: `deadline` while its clock runs, `paused_deadline_ms` (what is left) while a pause rule has
--- stopped it. It is set once in a run, by whoever knows the handler's timeout first; at the end the next worker that
+-- stopped it. It is set once in a run, by the first caller that knows the handler's timeout; at the end the next worker that
 -- claims the body fails it, through its on_failure body if it has one.
 
 local function set_deadline(id, x, due)

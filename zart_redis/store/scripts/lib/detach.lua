@@ -1,6 +1,6 @@
 -- The ways out of a worker's hands, or of a queue. Whatever else a claim comes to occupy is given back here.
 
--- Takes a body away from whoever holds its entry. `fence` is its fence from now on; more fields and values may follow.
+-- Takes a body away from the worker that holds its entry. `fence` is its fence from now on; more fields and values may follow.
 local function detach(id, x, fence, ...)
   ack_and_delete(x.queue, x.entry)
   x.entry, x.fence = '', fence
@@ -41,7 +41,7 @@ local function clear_waits(id, x)
   end
 end
 
--- Ends a run: nothing can move it any more, those who wait for it are told, its retention begins.
+-- Ends a run: no transition can change it any more, waiting clients are notified, its retention begins.
 local function complete(id, x, status, retention)
   local expiry = now() + tonumber(retention)
   detach(id, x, next_fence(x.fence, ''), FIELD.finished, now())

@@ -1,4 +1,4 @@
--- Work that needs code which its worker did not have. It is held: put off with growing delays, and brought up again when a
+-- Work that needs code which its worker did not have. It is held: postponed with growing delays, and brought up again when a
 -- worker with other code starts.
 
 -- A held body is claimed, or ends.

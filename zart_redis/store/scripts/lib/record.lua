@@ -1,6 +1,6 @@
 -- Records and events as bytes; see `layout`.
 
--- What stands behind a completion and a note: the number of the completion in its run, 0 if it needs none, and the time in
+-- What follows a completion and a note: the number of the completion in its run, 0 if it needs none, and the time in
 -- ms. It is short, so that small records stay small.
 local function stamp(number)
   return struct.pack(LAYOUT.stamp, number or 0, now())

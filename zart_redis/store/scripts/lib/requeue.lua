@@ -68,7 +68,7 @@ local function requeue_step(queue, entry, id, scope, name, death)
   return true
 end
 
--- Queues again what an entry stands for; `death` is that of the worker for which it was pending (see blame_for), nil if
+-- Queues the work of an entry again; `death` is that of the worker for which it was pending (see blame_for), nil if
 -- there is none. Returns true if it did.
 local function requeue_entry(queue, entry, fields, death)
   if fields[1] == ENTRY.execution then

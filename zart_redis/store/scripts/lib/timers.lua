@@ -1,9 +1,9 @@
 -- The timers: one sorted set of due times.
 
--- How long an unknown or unusable timer is put off, so that it neither spins nor blocks those behind it.
+-- How long an unknown or unusable timer is postponed, so that it neither spins nor blocks those behind it.
 local PUT_OFF_MS = 2000
 
--- Sets a timer, and tells the workers' timer loops if it is now the first one due.
+-- Sets a timer, and notifies the workers' timer loops if it is now the first one due.
 local function set_timer(member, due)
   redis.call('ZADD', KEY.timers, due, member)
   if redis.call('ZRANGE', KEY.timers, 0, 0)[1] == member then

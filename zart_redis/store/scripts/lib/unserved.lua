@@ -1,6 +1,6 @@
 -- Work that waits for a worker of another version. It is in no queue: a worker that runs the version takes it.
 
--- Adds what timers would call by this name, and tells the workers.
+-- Adds what timers would call by this name, and notifies the workers.
 local function add_unserved(member, x, version)
   local description = cjson.encode({ x.task, x.queue, tonumber(version) })
   redis.call('ZADD', KEY.unserved(x.bucket, version), now(), member)
