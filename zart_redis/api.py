@@ -1,7 +1,7 @@
-"""The free functions: what a body calls. Each finds its execution through a context variable.
+"""The free functions that a body calls. Each finds its execution through a context variable.
 
 Every function that records anything raises `NoExecutionContext` outside a body and `NestedStepError` inside a step.
-A name is a key: using one twice in a pass raises `DuplicateStepName`, and meeting one that another kind of call
+A name is a key: using one twice in a pass raises `DuplicateStepName`, and using one that another kind of call has
 recorded raises `ReplayMismatch`.
 """
 
@@ -45,7 +45,7 @@ def _call_of(step: object) -> Call[Any, Any]:
 
 
 def step(step: Step[T, E]) -> Coroutine[Any, Any, Ok[T] | BusinessErr[E] | ZartErr]:
-    """How the step ended; never raises for the step's own failure.
+    """Run a step and return how it ended. Never raises for a failure of the step.
 
     Example:
         >>> match await zart.step(charge_card(account, cents)):
@@ -61,7 +61,7 @@ async def _step(call: Call[T, E]) -> Ok[T] | BusinessErr[E] | ZartErr:
 
 
 def require(step: Step[T, Any]) -> Coroutine[Any, Any, T]:
-    """The value of a step; the same as awaiting it.
+    """Run a step and return its value; the same as awaiting it.
 
     Raises:
         StepFailed: the step failed; its own error is the `__cause__`.
@@ -81,7 +81,7 @@ async def _require(call: Call[T, Any]) -> T:
 
 
 def step_or(step: Step[T, Any], default: D) -> Coroutine[Any, Any, T | D]:
-    """The value of a step, or `default` if it failed, for whatever reason."""
+    """Run a step and return its value, or `default` if it failed for any reason."""
     return _step_or(_call_of(step), default)
 
 
@@ -98,10 +98,10 @@ def step_or_else(step: Step[T, E], f: Callable[[E], Awaitable[D]]) -> Coroutine[
 @overload
 def step_or_else(step: Step[T, E], f: Callable[[E], D]) -> Coroutine[Any, Any, T | D]: ...
 def step_or_else(step: Step[Any, Any], f: Callable[[Any], Any]) -> Coroutine[Any, Any, Any]:
-    """The value of a step, or `f(error)` if its own code raised. `f` may be async.
+    """Run a step and return its value, or `f(error)` if its code raised. `f` may be async.
 
     Raises:
-        ZartStepError: the framework failed the step: its attempts or its time are spent.
+        ZartStepError: the framework failed the step, because its attempts or its time are used up.
     """
     return _step_or_else(_call_of(step), f)
 
@@ -130,7 +130,7 @@ def schedule(step: Any) -> StepHandle[Any]:
     function's.
 
     Raises:
-        UntrustedPayload: an ad-hoc callable, and there is no secret to sign it with.
+        UntrustedPayload: it is an ad-hoc callable, and no secret is set to sign it with.
     """
     is_bare = callable(step) and not isinstance(step, type) and not hasattr(step, "__zart_call__")
     call = _adhoc_call(step) if is_bare else _call_of(step)
@@ -143,7 +143,7 @@ def _adhoc_call(fn: Callable[[], Any]) -> Call[Any, Any]:
 
 
 async def wait(handles: Iterable[StepHandle[T]]) -> list[Ok[T] | Err]:
-    """The results of scheduled steps, in the order of the handles. A failing step cancels nothing.
+    """Wait for scheduled steps and return their results, in the order of the handles. A failing step cancels nothing.
 
     Example:
         >>> results = await zart.wait([zart.schedule(check(s)) for s in services])
@@ -158,7 +158,7 @@ async def sleep(name: str, duration: Duration) -> None:
 
 
 async def sleep_until(name: str, when: datetime) -> None:
-    """Sleep until a moment, which must be an aware datetime.
+    """Sleep until a moment, given as an aware datetime.
 
     Raises:
         InvalidInput: `when` has no timezone.
@@ -175,11 +175,11 @@ async def wait_for_event(name: str, timeout: Duration | None = None, *, type: ty
 @overload
 async def wait_for_event(name: str, timeout: Duration | None = None, *, type: Any) -> Any: ...
 async def wait_for_event(name: str, timeout: Duration | None = None, *, type: Any = Any) -> Any:
-    """The payload of an event; one offered before the wait counts.
+    """Wait for an event and return its payload. An event that was offered before the wait counts.
 
     Raises:
         DeadlineExceeded: the timeout, fixed at the first call, has passed.
-        SerializationError: the payload is no `type`.
+        SerializationError: the payload cannot be read as `type`.
     """
     argument = "" if timeout is None else str(to_ms(timeout, what="timeout"))
     return await current_body().wait_for_event(name, argument, codec_for(type))
@@ -190,9 +190,9 @@ async def capture(name: str, f: Callable[[], Awaitable[T]], *, type: Any = None)
 @overload
 async def capture(name: str, f: Callable[[], T], *, type: Any = None) -> T: ...
 async def capture(name: str, f: Callable[[], Any], *, type: Any = None) -> Any:
-    """Call `f` once; its value is recorded, and returned at each replay. For what is not the same every time.
+    """Call `f` once and record its value, which every replay returns. For values that differ between calls.
 
-    `type` is what the value is read back as; by default what `f` is annotated to return.
+    The value is read back as `type`, by default the annotated return type of `f`.
 
     Example:
         >>> token = await zart.capture("token", lambda: secrets.token_hex(8))
@@ -202,7 +202,7 @@ async def capture(name: str, f: Callable[[], Any], *, type: Any = None) -> Any:
 
 
 async def now(name: str) -> datetime:
-    """The current UTC time, recorded: the same at each replay."""
+    """Return the current UTC time, recorded, so that every replay returns the same."""
     body = current_body()
     return await body.capture(name, body.clock, codec_for(datetime))
 
@@ -212,7 +212,7 @@ async def continue_as_new(data: Any = None) -> NoReturn:
 
     For a handler that loops forever: a replay reads all records of a run, so a run must not grow without bound. Steps
     that were scheduled end first. Events that the body has not received move to the next run, the handler's timeout
-    starts again, and clients that wait for the execution keep waiting. No task of the body runs any further; `finally`
+    starts again, and clients that wait for the execution keep waiting. No task of the body runs after it; `finally`
     blocks run as they do when a body is parked.
 
     Raises:
@@ -226,10 +226,10 @@ async def continue_as_new(data: Any = None) -> NoReturn:
 
 
 def context() -> ExecutionInfo:
-    """What is known of the execution; in a step, with the step's attempt and idempotency key.
+    """Return information on the execution; in a step, with the attempt and the idempotency key of the step.
 
     Raises:
-        NoExecutionContext: called outside.
+        NoExecutionContext: it is called outside an execution.
     """
     return current_info()
 

@@ -1,4 +1,4 @@
-"""A step with its arguments, as what a call of a declared step returns."""
+"""Step calls: what calling a declared step returns."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ variables alive, and a line number takes longer to find."""
 class StepCall(Coroutine[Any, Any, T], Generic[T, E]):
     """A step with its arguments. It does nothing until it is awaited, passed to a free function or scheduled.
 
-    asyncio takes it for a coroutine: it can be awaited once, and warns if it is never used.
+    It is a coroutine to asyncio: it can be awaited once, and warns if it is never used.
     """
 
     __slots__ = ("__weakref__", "_call", "_coro", "_made")
@@ -46,7 +46,7 @@ class StepCall(Coroutine[Any, Any, T], Generic[T, E]):
         """The same call under another name.
 
         Raises:
-            InvalidInput: it is empty, longer than 512 bytes, or no text.
+            InvalidInput: the name is empty, longer than 512 bytes, or not text.
         """
         return renamed(self.__zart_call__(), name, self._made)
 
@@ -124,7 +124,7 @@ def renamed(call: Call[T, E], name: str, made: Place) -> StepCall[T, E]:
 
 
 def place() -> Place:
-    """Where the caller of the calling function is."""
+    """The place from which the calling function was called."""
     frame = sys._getframe(2)
     return frame.f_code, frame.f_lasti, current.get()
 

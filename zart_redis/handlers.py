@@ -1,4 +1,4 @@
-"""Declaring handlers: the decorator `zart_durable`, and the class form `DurableExecution` that it is sugar for."""
+"""Declaring handlers: the decorator `zart_durable`, and the class form `DurableExecution`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class DurableHandler(Generic[In, Out]):
 
     @property
     def name(self) -> str:
-        """What identifies the task, whatever the function is called."""
+        """The declared name, which identifies the task. The function may have another name."""
         return self.definition.name
 
     @property
@@ -94,27 +94,27 @@ def zart_durable(
     """Declare a durable handler: `async def handler(data) -> Out` or `async def handler() -> Out`.
 
     Args:
-        name: what identifies the task; the function's name by default.
-        timeout: how long the execution may take, counted from its start.
+        name: identifies the task; by default the function's name.
+        timeout: maximum duration of the execution, counted from its start.
         on_failure: called as `on_failure(data, failure)` when the execution fails; its value becomes the output. It
-            is durable itself.
-        retry: attempts of the whole body; recorded successes stay, failed steps run again.
-        queue: where it is queued unless its starter says otherwise.
-        retention: how long it can be looked at when it has finished; the worker's setting by default.
-        version: a whole number, raised by a change that runs in flight cannot follow. A run keeps the version of the
-            handler that first claimed it, see `context().version`.
-        compatible_from: the lowest version whose runs this handler can run. Other runs are left to other workers, or
-            to another declaration of the same name.
+            is durable too.
+        retry: retry policy of the whole body. Recorded successes are kept, failed steps run again.
+        queue: the queue on which executions start by default.
+        retention: how long a finished execution is kept; by default the worker's setting.
+        version: a whole number, to be raised by a change that runs in flight cannot follow. A run keeps the version of
+            the handler that first claimed it, see `context().version`.
+        compatible_from: the lowest version whose runs this handler can continue. Other runs are left to other workers,
+            or to another declaration of the same name.
 
     Raises:
-        InvalidInput: an argument cannot be used.
+        InvalidInput: an argument is invalid.
     """
     if callable(name):
         return zart_durable()(name)
 
     def decorate(fn: Callable[..., Any]) -> DurableHandler[Any, Any]:
         if not registry.is_async(fn):
-            raise InvalidInput(f"a handler is an async def; {fn!r} is not")
+            raise InvalidInput(f"a handler must be an async def; {fn!r} is not")
         parameters = Parameters(fn)
         takes = _input_parameter(fn, list(parameters.signature.parameters.values()))
         body = fn if takes else (lambda data: fn())
@@ -131,7 +131,7 @@ def zart_durable(
 def _input_parameter(fn: Callable[..., Any], parameters: list[inspect.Parameter]) -> str | None:
     required = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     if len(required) > 1 or any(p.kind is p.KEYWORD_ONLY for p in required):
-        raise InvalidInput(f"a handler takes its input as one argument, or none: {fn!r} takes {len(required)}")
+        raise InvalidInput(f"a handler takes one argument, its input, or none; {fn!r} takes {len(required)}")
     return parameters[0].name if parameters else None
 
 
@@ -175,18 +175,18 @@ def _define(
 def _check_versions(name: str, version: int, compatible_from: int) -> None:
     for what, value in (("version", version), ("compatible_from", compatible_from)):
         if type(value) is not int or not 1 <= value <= MAX_VERSION:
-            raise InvalidInput(f"the {what} of task {name!r} is a whole number from 1 to {MAX_VERSION}, not {value!r}")
+            raise InvalidInput(
+                f"the {what} of task {name!r} must be a whole number from 1 to {MAX_VERSION}, not {value!r}"
+            )
     if compatible_from > version:
-        raise InvalidInput(
-            f"task {name!r} has version {version}, and cannot be compatible from version {compatible_from} on"
-        )
+        raise InvalidInput(f"task {name!r} has version {version}, so compatible_from cannot be {compatible_from}")
 
 
 def _check_on_failure(name: str, origin: Callable[..., Any], on_failure: Callable[..., Any]) -> None:
-    """Its value becomes the output: raises InvalidInput if the annotations show that it cannot."""
+    """Raises InvalidInput if the annotations show that its value cannot be the output."""
     if not callable(on_failure):
         raise InvalidInput(
-            f"the on_failure of task {name!r} is an async def on_failure(data, failure), not {on_failure!r:.100}"
+            f"the on_failure of task {name!r} must be an async def on_failure(data, failure), not {on_failure!r:.100}"
         )
     cls: Any = origin if isinstance(origin, type) else None
     output = resolve_hints(cls.run if cls else origin).get("return", Any)
@@ -195,16 +195,16 @@ def _check_on_failure(name: str, origin: Callable[..., Any], on_failure: Callabl
         value = get_args(value)[-1]
     if not may_fit(value, output):
         raise InvalidInput(
-            f"the on_failure of task {name!r} returns {type_name(value)} as the output, where the handler returns "
-            f"{type_name(output)}"
+            f"the on_failure of task {name!r} returns {type_name(value)}, which becomes the output, but the "
+            f"handler returns {type_name(output)}"
         )
 
 
 class DurableExecution(Generic[In, Out]):
-    """A handler as a class: `run` is its body, and `on_failure`, where there is one, its other body.
+    """A handler as a class: `run` is the body, and `on_failure`, if defined, runs when the execution fails.
 
-    An instance is made, without arguments, for each pass. The policies are class attributes, named as the arguments
-    of `zart_durable`; `name` is the class's name by default.
+    Each pass makes an instance, without arguments. Policies are class attributes with the names of the arguments of
+    `zart_durable`; `name` is by default the name of the class.
 
     Example:
         >>> class Checkout(DurableExecution[Order, Receipt]):
@@ -243,22 +243,22 @@ def _class_definition(cls: type[DurableExecution[Any, Any]]) -> HandlerDefinitio
     parameters = list(inspect.signature(cls.run).parameters.values())[1:]
     takes = _input_parameter(cls.run, parameters)
     if takes is None:
-        raise InvalidInput(f"{cls.__qualname__}.run takes the input: write it as run(self, data)")
+        raise InvalidInput(f"{cls.__qualname__}.run must take the input: write it as run(self, data)")
     failing = on_failure if hasattr(cls, "on_failure") else None
     policies = (cls.timeout, failing, cls.retry, cls.queue, cls.retention, cls.version, cls.compatible_from)
     return _define(cls.name, cls, body, Parameters(cls.run), takes, *policies)
 
 
 Handler: TypeAlias = DurableHandler[In, Out] | type[DurableExecution[In, Out]]
-"""What a worker runs and a scheduler starts, in either form."""
+"""A handler in either form, as workers run it and schedulers start it."""
 
 
 def definitions(handlers: Iterable[Handler[Any, Any] | str]) -> dict[str, TaskVersions]:
-    """The definitions of these handlers by name; a text names all that have been declared under it.
+    """The definitions of these handlers by name. A string selects all handlers that are declared under it.
 
     Raises:
         UnknownTask: no handler of this name has been declared.
-        InvalidInput: something else is among them, or two of one name run the same version.
+        InvalidInput: one of them is not a handler, or two of the same name run the same version.
     """
     found: dict[str, list[HandlerDefinition]] = {}
     for handler in handlers:
@@ -272,8 +272,8 @@ def definitions(handlers: Iterable[Handler[Any, Any] | str]) -> dict[str, TaskVe
 
 
 def definition_of(handler: Handler[Any, Any]) -> HandlerDefinition:
-    """Raises InvalidInput for anything that is no handler."""
+    """Raises InvalidInput for anything that is not a handler."""
     definition = getattr(handler, "definition", None)
     if not isinstance(definition, HandlerDefinition):
-        raise InvalidInput(f"{handler!r} is no handler: declare it with @zart_durable")
+        raise InvalidInput(f"{handler!r} is not a handler: declare it with @zart_durable")
     return definition

@@ -1,4 +1,4 @@
-"""Declaring steps: the decorator `zart_step`, the class form `ZartStep` that it is sugar for, and closures as steps."""
+"""Declaring steps: the decorator `zart_step`, the class form `ZartStep`, and closures as steps."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ErrorTypes: TypeAlias = tuple[type[BaseException], ...]
 
 
 class StepFunction(Generic[P, T, R, E]):
-    """A function declared as a step. Calling it makes a `StepCall`."""
+    """A function declared as a step. Calling it returns a `StepCall`."""
 
     def __init__(self, definition: StepDefinition, fn: Callable[P, R]) -> None:
         self.definition = definition
@@ -42,7 +42,7 @@ class StepFunction(Generic[P, T, R, E]):
 
     @property
     def name(self) -> str:
-        """The declared name: what identifies the step, whatever the function is called."""
+        """The declared name, which identifies the step. The function may have another name."""
         return self.definition.name
 
     @property
@@ -58,8 +58,8 @@ class StepFunction(Generic[P, T, R, E]):
         )
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> StepCall[T, E]:
-        """Raises TypeError for arguments that the function does not take, InvalidInput for a name that they make
-        empty or too long."""
+        """Raises TypeError for arguments that the function does not take, and InvalidInput if they make the name empty
+        or too long."""
         step = self.definition
         for argument in args:
             if type(argument) in STEP_CALLS:
@@ -72,7 +72,7 @@ class StepFunction(Generic[P, T, R, E]):
         made = frame.f_code, frame.f_lasti, current.get()
         if self._is_template:
             name = names.render(step.name, step.parameters.named(args, kwargs, self._what), "the name of a step")
-            # What `origin` would find out, without looking.
+            # The same as `origin(name)`, without a search.
             origin = step.origin(name) if step.template is None else step.template.fingerprint
             return UnusedCall(Call(step, name, args, kwargs, origin), made)
         if kwargs or not self._fewest <= len(args) <= self._most:
@@ -133,16 +133,16 @@ def zart_step(
     """Declare a step: an `async def`, or a plain `def`, which runs in a thread so that it never blocks the loop.
 
     Args:
-        name: what identifies the step; the function's name by default. It may hold placeholders of the parameters,
-            as "report-{index}".
-        retry: "fixed(3, 1s)", "exponential(5, 2s)" or a `RetryConfig`; by default a failure is final.
-        timeout: how long it may take: "30s", a number of seconds or a timedelta.
+        name: identifies the step; by default the function's name. It may contain placeholders for the parameters,
+            such as "report-{index}".
+        retry: "fixed(3, 1s)", "exponential(5, 2s)" or a `RetryConfig`; by default a step is not retried.
+        timeout: maximum duration: "30s", a number of seconds or a timedelta.
         timeout_scope: "global" for one deadline that all attempts share, "per_attempt" for a new one each time.
-        raises: error types that come back as themselves; any other comes back as `RemoteError`.
-        no_retry: error types after which it is not tried again, in addition to those of `retry`.
+        raises: error types that callers receive as they are; any other becomes a `RemoteError`.
+        no_retry: error types that are not retried, in addition to those of `retry`.
 
     Raises:
-        InvalidInput: an argument cannot be used.
+        InvalidInput: an argument is invalid.
 
     Example:
         >>> @zart_step("charge-card", retry="exponential(3, 2s)", raises=(CardDeclined,))
@@ -153,7 +153,7 @@ def zart_step(
 
     def decorate(fn: Callable[..., Any]) -> StepFunction[..., Any, Any, Any]:
         if not callable(fn) or isinstance(fn, type):
-            raise InvalidInput(f"zart_step takes a function, not {fn!r}; for a class derive from ZartStep")
+            raise InvalidInput(f"zart_step takes a function, not {fn!r}; a class must derive from ZartStep")
         own_name = str(name or getattr(fn, "__name__", ""))
         definition = _define(own_name, fn, retry, timeout, timeout_scope, raises, no_retry=no_retry)
         names.placeholders(definition.name, "the name of a step", definition.parameters.signature.parameters)
@@ -178,7 +178,7 @@ def _define(
     no_retry: ErrorTypes = (),
 ) -> StepDefinition:
     if timeout_scope not in ("global", "per_attempt"):
-        raise InvalidInput(f'timeout_scope is "global" or "per_attempt", not {timeout_scope!r}')
+        raise InvalidInput(f'timeout_scope must be "global" or "per_attempt", not {timeout_scope!r}')
     timeout_ms = None if timeout is None else to_ms(timeout, what="timeout")
     names.check_name(name, "the name of a step")
     policy = RetryConfig.parse(retry)
@@ -189,7 +189,7 @@ def _define(
 
 
 def _error_types(given: Any, option: str) -> tuple[type[BaseException], ...]:
-    """Raises InvalidInput for a single type, or for what is no type of exception."""
+    """Raises InvalidInput for a single type, or for anything that is not a tuple of exception types."""
     if isinstance(given, type) and issubclass(given, BaseException):
         raise InvalidInput(f"{option}= takes a tuple of exception types: write {option}=({given.__name__},)")
     if not isinstance(given, list | tuple | set | frozenset):
@@ -246,18 +246,19 @@ def run(
 ) -> StepCall[Any, Any]:
     """A step that runs a closure, for code that is not worth a declaration.
 
-    The closure takes no arguments. It may be async, or plain and return an awaitable; a plain one runs in a thread.
-    `zart.schedule` takes the call only where ZART_SECRET is set, since the closure has to travel to other workers.
+    The closure takes no arguments. It may be async, or a plain function, which runs in a thread and may return an
+    awaitable. `zart.schedule` takes the call only where ZART_SECRET is set, since the closure has to travel to other
+    workers.
 
     Args:
         name: the key under which the result is recorded.
         retry: as for `zart_step`.
         timeout: as for `zart_step`.
         raises: as for `zart_step`.
-        type: the type as which the result is read back; by default the annotated return type of the closure.
+        type: the type of the result; by default the annotated return type of the closure.
 
     Raises:
-        InvalidInput: an argument cannot be used.
+        InvalidInput: an argument is invalid.
         TypeError: the closure takes arguments.
 
     Example:
@@ -271,12 +272,12 @@ def run(
 
 
 class ZartStep(Generic[T]):
-    """A step as a class: its attributes are the arguments, `run` is the code.
+    """A step as a class: its attributes are the arguments, and `run` is the code.
 
-    `name` may hold placeholders of the attributes. An instance whose `name` differs is called exactly that; one
-    whose class declares no `name` has the name of the class. The policies are class attributes, named as the
-    arguments of `zart_step`. A dataclass, attrs class or msgspec Struct is encoded by its fields when it is scheduled,
-    any other class by the attributes of the instance.
+    `name` may contain placeholders for the attributes; by default it is the name of the class. An instance that sets
+    another `name` uses it as it is. Policies are class attributes with the names of the arguments of `zart_step`. A
+    dataclass, attrs class or msgspec Struct is encoded by its fields when it is scheduled, any other class by the
+    attributes of the instance.
 
     Example:
         >>> @dataclass
@@ -311,7 +312,7 @@ class ZartStep(Generic[T]):
 
     def __zart_call__(self) -> Call[T, RemoteError]:
         declared, own = getattr(type(self), "name", None), getattr(self, "name", None)
-        if isinstance(declared, str) and isinstance(own, str) and own != declared:  # data, and no template
+        if isinstance(declared, str) and isinstance(own, str) and own != declared:  # data, not a template
             name = names.check_name(own, "the name of a step")
         else:
             name = names.render(self._definition.name, _Attributes(self), "the name of a step")
@@ -322,7 +323,7 @@ class ZartStep(Generic[T]):
 
 
 class _Attributes(dict[str, Any]):
-    """What a class step's name can be filled from: the attributes of the instance."""
+    """Values for the placeholders in the name of a class step: the attributes of the instance."""
 
     def __init__(self, step: object) -> None:
         super().__init__()
@@ -343,7 +344,7 @@ def _has_fields(cls: type) -> bool:
 
 
 def _class_definition(cls: type[ZartStep[Any]]) -> StepDefinition:
-    """The function form of a class step: it takes the instance, or the state of one that has no declared fields."""
+    """The function form of a class step. It takes the instance, or its state if the class declares no fields."""
 
     def instance(state: Any) -> Any:
         if _has_fields(cls):
@@ -381,10 +382,10 @@ def definition_of(step: object) -> StepDefinition:
     """The definition of a step, given the function or the class that declares it.
 
     Raises:
-        InvalidInput: it declares no step.
+        InvalidInput: it is not a declared step.
     """
     name = "definition" if isinstance(step, StepFunction) else "_definition"
     definition = getattr(step, name, None)
     if not isinstance(definition, StepDefinition):
-        raise InvalidInput(f"{step!r} is no step: declare it with @zart_step")
+        raise InvalidInput(f"{step!r} is not a step: declare it with @zart_step")
     return definition

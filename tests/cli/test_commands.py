@@ -54,7 +54,7 @@ def test_wait_that_times_out_exits_with_3(zart: Zart) -> None:
     zart("start", "nobody-knows-this", "--id", "x")
     late = zart("wait", "x", "--timeout", "100ms", "--json")
     assert (late.returncode, late.stderr) == (3, "")
-    assert error_of(late) == ("wait_timed_out", "execution 'x' has not ended within the time to wait; it continues")
+    assert error_of(late) == ("wait_timed_out", "execution 'x' has not ended within the timeout; it continues")
 
 
 def test_events(zart: Zart, pools: Pools) -> None:
@@ -116,7 +116,10 @@ def test_wrong_usage_exits_with_2(zart: Zart, arguments: list[str], hint: str) -
 def test_what_is_not_found_exits_with_4(zart: Zart, command: str) -> None:
     missing = zart(command, "nobody")
     assert missing.returncode == 4
-    assert missing.stderr == "error: there is no execution 'nobody': it was never started here, or it has expired\n"
+    assert (
+        missing.stderr
+        == "error: there is no execution 'nobody': it was never started in this namespace, or it has expired\n"
+    )
 
     assert error_of(zart(command, "nobody", "--json"))[0] == "execution_not_found"
 

@@ -517,9 +517,9 @@ async def test_a_result_or_output_over_the_limit_fails_the_execution(scheduler: 
 
 
 async def test_what_is_no_handler_is_refused(scheduler: zart.DurableScheduler, redis_url: str) -> None:
-    with pytest.raises(zart.InvalidInput, match="is no handler"):
+    with pytest.raises(zart.InvalidInput, match="is not a handler"):
         await scheduler.start_for(same, "a", 1)  # type: ignore[call-overload]  # pyright: ignore
-    with pytest.raises(zart.InvalidInput, match="is no handler"):
+    with pytest.raises(zart.InvalidInput, match="is not a handler"):
         zart.Worker(redis_url, handlers=[same])  # type: ignore[list-item]  # pyright: ignore
     with pytest.raises(zart.InvalidInput, match="two of the handlers are named 'echo'"):
         zart.Worker(redis_url, handlers=[echo, zart_durable("echo")(same)])

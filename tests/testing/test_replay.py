@@ -192,7 +192,7 @@ async def sequence_after_reserve() -> int:
         (renamed, "reserve", "asked for 'book' instead"),
         (removed, "reserve", "before it"),
         (removed_at_the_end, "pay-1", "returned"),
-        (another_kind, "night", "recorded by sleep and is now asked for by event"),
+        (another_kind, "night", "recorded by sleep and is now used by event"),
         (another_order, "reserve", "'night' before it"),
         (steps_in_another_order, "value", "before it"),
         (raises, "", "raised ValueError"),

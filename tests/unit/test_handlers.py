@@ -102,12 +102,12 @@ def test_a_plain_function_that_returns_an_awaitable_counts_as_what_it_awaits() -
     def undo(data: int, failure: zart.Failure) -> Awaitable[int]: ...  # type: ignore[empty-body]
 
     declared: Callable[..., Any] = zart_durable("compensated", on_failure=undo)
-    with pytest.raises(zart.InvalidInput, match="returns int as the output, where the handler returns str"):
+    with pytest.raises(zart.InvalidInput, match="returns int, which becomes the output, but the handler returns str"):
         declared(body)
 
 
 def test_the_on_failure_of_a_class_counts_too() -> None:
-    with pytest.raises(zart.InvalidInput, match="returns None as the output, where the handler returns str"):
+    with pytest.raises(zart.InvalidInput, match="returns None, which becomes the output, but the handler returns str"):
 
         class Compensated(zart.DurableExecution[int, str]):
             async def run(self, data: int) -> str:

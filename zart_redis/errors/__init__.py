@@ -1,4 +1,4 @@
-"""Every error this package raises, and what an error becomes when it has crossed processes.
+"""Every error that this package raises.
 
 ::
 
@@ -7,12 +7,12 @@
     ├── NestedStepError         ... or inside a step's body
     ├── DuplicateStepName       one name used twice in one pass of a body
     ├── ReplayMismatch          a name was recorded by another kind of call
-    ├── NotDurable              a body used what cannot be repeated at a replay
-    ├── HistoryTooLong          a run has the most records that it may have
-    ├── SerializationError      a value or a record cannot be read back as it was
+    ├── NotDurable              a body used something that a replay cannot repeat
+    ├── HistoryTooLong          a run has reached the maximum number of records
+    ├── SerializationError      a value cannot be recorded, or a record cannot be read
     ├── UntrustedPayload        an ad-hoc callable that no known secret has signed
     ├── ConfigurationError      settings that cannot work
-    ├── RedisUnavailable        Redis did not answer, or would not write, for as long as the caller would wait
+    ├── RedisUnavailable        Redis is unreachable, or refuses to write
     ├── InvalidInput            (also a ValueError) a bad id, name or duration
     │   └── PayloadTooLarge
     ├── RemoteError             an exception whose type was not declared in ``raises=``
@@ -28,7 +28,7 @@
     │   ├── ExecutionTimeout
     │   ├── Cancelled
     │   └── HandlerCrashed
-    └── SchedulerError          what a client asked for cannot be done
+    └── SchedulerError          a request of a client cannot be carried out
         ├── ExecutionAlreadyExists
         ├── ExecutionNotFound
         ├── ExecutionFinished

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 
 class ZartError(Exception):
-    """Base of all errors here.
+    """Base of all errors of this package.
 
-    ``code`` is the name of the class in snake case, for programs: ``"execution_not_found"``.
+    ``code`` is the name of the class in snake case, such as ``"execution_not_found"``, for use by programs.
 
-    The ``args`` of an error are its fields, in the order of its constructor. So it can be copied and pickled,
-    and two errors of one type with equal fields are equal.
+    The ``args`` of an error are its fields, in the order of its constructor. So errors can be copied and pickled, and
+    two errors of the same type with equal fields are equal.
     """
 
     code: ClassVar[str] = "zart_error"

@@ -1,4 +1,4 @@
-"""What a client asked for cannot be done."""
+"""A request of a client cannot be carried out."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from zart_redis.errors.base import ZartError
 
 
 class SchedulerError(ZartError):
-    """What a client asked for cannot be done."""
+    """A request of a client cannot be carried out."""
 
 
 class ExecutionAlreadyExists(SchedulerError):
-    """An execution of this id is live; ``status`` is its state."""
+    """An execution with this id is live, in the state ``status``."""
 
     def __init__(self, execution_id: str, status: str) -> None:
         super().__init__(execution_id, status)
@@ -20,23 +20,23 @@ class ExecutionAlreadyExists(SchedulerError):
     def __str__(self) -> str:
         return (
             f"execution {self.execution_id!r} exists already and is {self.status}. "
-            "The id is the idempotency key: a new run can begin only when this one has ended"
+            "The id is the idempotency key: a new run can begin only after this one has ended"
         )
 
 
 class ExecutionNotFound(SchedulerError):
-    """There is no execution of this id, or it finished longer ago than its retention."""
+    """There is no execution with this id, or its retention has passed."""
 
     def __init__(self, execution_id: str) -> None:
         super().__init__(execution_id)
         self.execution_id = execution_id
 
     def __str__(self) -> str:
-        return f"there is no execution {self.execution_id!r}: it was never started here, or it has expired"
+        return f"there is no execution {self.execution_id!r}: it was never started in this namespace, or it has expired"
 
 
 class ExecutionFinished(SchedulerError):
-    """The execution has ended, as ``status`` says, and takes nothing more."""
+    """The execution has ended, in the state ``status``, and accepts no further changes."""
 
     def __init__(self, execution_id: str, status: str) -> None:
         super().__init__(execution_id, status)
@@ -61,22 +61,22 @@ class ExecutionFailed(SchedulerError):
 
 
 class WaitTimedOut(SchedulerError):
-    """The execution had not ended when the time to wait was over. It continues."""
+    """The execution had not ended when the timeout of the wait passed. It continues."""
 
     def __init__(self, execution_id: str) -> None:
         super().__init__(execution_id)
         self.execution_id = execution_id
 
     def __str__(self) -> str:
-        return f"execution {self.execution_id!r} has not ended within the time to wait; it continues"
+        return f"execution {self.execution_id!r} has not ended within the timeout; it continues"
 
 
 class UnknownTask(SchedulerError):
-    """No handler of this name is known here."""
+    """No handler with this name is declared in this process."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.name = name
 
     def __str__(self) -> str:
-        return f"no task {self.name!r} is known here: is the module that defines its handler imported?"
+        return f"no handler is declared for task {self.name!r}: is the module that declares it imported?"

@@ -6,10 +6,10 @@ from zart_redis.errors.base import ZartError
 
 
 class RemoteError(ZartError):
-    """An exception raised in another process, in plain form: its type was not declared in ``raises=``.
+    """An exception whose type was not declared in ``raises=``, in plain form.
 
-    ``type_name`` is the bare name of its class (``"CardDeclined"``). ``traceback`` is the text of the
-    traceback where it was raised, and may be empty; Python shows it below this error's own.
+    ``type_name`` is the name of its class (``"CardDeclined"``). ``traceback`` is the text of the traceback where it was
+    raised, and may be empty; Python shows it below the traceback of this error.
     """
 
     def __init__(self, type_name: str, message: str, traceback: str = "") -> None:
@@ -58,7 +58,7 @@ class StepBusinessError(StepError):
 
 
 class ZartStepError(StepError):
-    """A step was failed by the framework: its attempts or its time are spent."""
+    """The framework failed a step, because its attempts or its time are used up."""
 
 
 class RetryExhausted(ZartStepError):
@@ -79,7 +79,7 @@ class RetryExhausted(ZartStepError):
 
 
 class TimedOut(ZartStepError):
-    """A step took longer than its timeout, ``duration`` seconds. It is not tried again."""
+    """A step took longer than its timeout of ``duration`` seconds. It is not retried."""
 
     def __init__(self, step: str, duration: float) -> None:
         super().__init__(step, duration)
@@ -90,7 +90,7 @@ class TimedOut(ZartStepError):
 
 
 class DeadlineExceeded(ZartStepError):
-    """The time to wait for an event has passed, or the execution's deadline came while a step was due."""
+    """A wait for an event timed out, or the deadline of the execution passed before a step could run."""
 
     def __str__(self) -> str:
         return f"the deadline of {self.step!r} has passed"
@@ -104,7 +104,7 @@ class StepFailed(TaskError):
     """A required step has failed.
 
     ``source`` is the ``StepError``, ``step`` the step's name, and ``__cause__`` the error that the step's
-    code raised, or ``source`` where it was the framework that failed it.
+    code raised, or ``source`` if the framework failed it.
     """
 
     def __init__(self, step: str, source: StepError) -> None:
@@ -145,9 +145,9 @@ class Cancelled(TaskError):
 
 
 class HandlerCrashed(TaskError):
-    """The body, or the step, took its worker down with it ``deliveries`` times, so it is not given to another one.
+    """The body or the step killed its worker ``deliveries`` times, so no other worker gets it.
 
-    ``deaths`` says how and where, as far as it is known.
+    ``deaths`` describes how and where, as far as it is known.
     """
 
     def __init__(self, deliveries: int, deaths: str = "") -> None:

@@ -1,4 +1,4 @@
-"""The code, the settings or the server are to be changed; trying again does not help, except `RedisUnavailable`."""
+"""Errors in the code, the settings or the server. Retrying helps only after `RedisUnavailable`."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class NoExecutionContext(ZartError):
 
 
 class NestedStepError(ZartError):
-    """A call that records something was made inside a step's body."""
+    """A durable call was made inside a step."""
 
     def __init__(
         self,
-        message: str = "a step's body cannot make durable calls, for a step is recorded as a whole. "
+        message: str = "a step cannot make durable calls, because it is recorded as a whole. "
         "Make them in the handler, before or after this step",
     ) -> None:
         super().__init__(message)
@@ -36,13 +36,13 @@ class DuplicateStepName(ZartError):
 
     def __str__(self) -> str:
         return (
-            f"the name {self.name!r} is used twice in this body, and names are the keys of what is recorded. "
+            f"the name {self.name!r} is used twice in this body, and names are the keys of recorded results. "
             f'Give each call its own: `my_step(...).named("{self.name}-2")`, or a name with a placeholder'
         )
 
 
 class ReplayMismatch(ZartError):
-    """On replay, a name is asked for by another call than the one that recorded it.
+    """In a replay, a name is used by another call than the one that recorded it.
 
     ``recorded`` and ``requested`` describe the two calls, as in ``"a sleep"`` and ``"step 'charge'"``.
     """
@@ -55,17 +55,18 @@ class ReplayMismatch(ZartError):
 
     def __str__(self) -> str:
         return (
-            f"{self.name!r} was recorded by {self.recorded} and is now asked for by {self.requested}. "
-            "The handler has changed under a running execution: give the new call a new name"
+            f"{self.name!r} was recorded by {self.recorded} and is now used by {self.requested}. "
+            "The handler has changed while the execution was running: give the new call a new name"
         )
 
 
 class NotDurable(ZartError, RuntimeError):
-    """A body used what cannot outlive its worker, such as a socket, a thread or a subprocess: make it a step."""
+    """A body used something that does not survive its worker, such as a socket, a thread or a subprocess. Make it a
+    step."""
 
 
 class HistoryTooLong(ZartError):
-    """A run has ``records`` records, which is the most that it may have."""
+    """A run has reached the maximum of ``records`` records."""
 
     def __init__(self, records: int) -> None:
         super().__init__(records)
@@ -73,32 +74,32 @@ class HistoryTooLong(ZartError):
 
     def __str__(self) -> str:
         return (
-            f"this run has {self.records} records, the most that a run may have, since a replay reads all of them. "
-            "Continue in a new run before that: await zart.continue_as_new(data)"
+            f"this run has {self.records} records, the maximum, because a replay reads all of them. "
+            "Continue in a new run before it gets there: await zart.continue_as_new(data)"
         )
 
 
 class SerializationError(ZartError):
-    """A value cannot be recorded so that it comes back the same, or a record cannot be read."""
+    """A value would not be the same after being recorded and read, or a record cannot be read."""
 
 
 class UntrustedPayload(ZartError):
-    """An ad-hoc callable is not signed by any secret known here, so it was not loaded."""
+    """An ad-hoc callable is not signed with any secret of this process, so it was not loaded."""
 
 
 class ConfigurationError(ZartError):
-    """The settings, or the server they lead to, cannot work."""
+    """The settings are invalid, or the server that they name cannot be used."""
 
 
 class RedisUnavailable(ZartError):
-    """Redis did not answer, or refused to write, for as long as the caller would wait.
+    """Redis was unreachable, or refused to write, for as long as the caller waits.
 
-    What was asked for may or may not have been done; asking again with the same id is safe.
+    The request may or may not have been carried out; repeating it with the same id is safe.
     """
 
 
 class InvalidInput(ZartError, ValueError):
-    """An id, name, duration or other argument was refused before anything was written."""
+    """An id, name, duration or other argument is invalid. Nothing was written."""
 
 
 class PayloadTooLarge(InvalidInput):
