@@ -15,6 +15,9 @@ _OF_A_RUN = (Key.RECORDS, Key.STEPS, Key.EVENTS, Key.ATTEMPTS)
 _OF_AN_ID = (Key.WAITS, Key.GROUPS, Key.NEWS, Key.HISTORY)
 _OF_A_TIMER = (Key.DROPPED_STEPS,)
 
+KEYS_AT_ONCE = 1000
+"""Keys that one SCAN looks at; few of them may match."""
+
 
 class Scans:
     """The scans of one partition."""
@@ -25,7 +28,15 @@ class Scans:
         self._prefix = reads.prefix
 
     async def known_ids(self, batch: int) -> AsyncIterator[list[str]]:
-        """Every id that is listed, expires, has a timer or has fields, in batches; some of them more than once."""
+        """Every execution, and every id that is listed, expires or has a timer although it is none, in batches; some of
+        the latter more than once."""
+        async for keys in self._scan("SCAN", None, batch, "MATCH", Key.EXECUTION.of(_escaped(self._prefix), "*")):
+            yield [key.removeprefix(Key.EXECUTION.of(self._prefix, "")) for key in texts(keys)]
+        async for ids in self._listed_ids(batch):
+            if missing := await self._without_fields(ids):
+                yield missing
+
+    async def _listed_ids(self, batch: int) -> AsyncIterator[list[str]]:
         timers = Key.TIMERS.of(self._prefix)
         sets = [Key.IDS.of(self._prefix), Key.EXPIRING.of(self._prefix), timers]
         sets += [
@@ -40,8 +51,13 @@ class Scans:
                     yield names
         async for fields in self._scan("HSCAN", Key.DAMAGED.of(self._prefix), batch):
             yield list(texts(fields[::2]))
-        async for keys in self._scan("SCAN", None, batch, "MATCH", Key.EXECUTION.of(_escaped(self._prefix), "*")):
-            yield [key.removeprefix(Key.EXECUTION.of(self._prefix, "")) for key in texts(keys)]
+
+    async def _without_fields(self, ids: Sequence[str]) -> list[str]:
+        keys = [Key.EXECUTION.of(self._prefix, i) for i in ids]
+        if (await self._reads.ask([("EXISTS", *keys)]))[0] == len(keys):
+            return []
+        found = await self._reads.ask([("EXISTS", key) for key in keys])
+        return [i for i, exists in zip(ids, found, strict=True) if not exists]
 
     async def all_keys(self, batch: int) -> AsyncIterator[list[str]]:
         """Every key of the partition, without the prefix, in batches."""
@@ -85,12 +101,16 @@ class Scans:
                 cursors = {key: cursor for key, (cursor, _) in scanned.items() if int(cursor)}
 
     async def _scan(self, command: str, key: str | None, batch: int, *options: str) -> AsyncIterator[list[bytes]]:
+        """The members of a key, or the keys of the partition if none is given, in batches of about this size."""
         cursor: Any = 0
+        where, count = ([], KEYS_AT_ONCE) if key is None else ([key], batch)
         while True:
-            where = [] if key is None else [key]
-            ((cursor, members),) = await self._reads.ask([(command, *where, cursor, *options, "COUNT", batch)])
-            if members:
-                yield members
+            ((cursor, members),) = await self._reads.ask([(command, *where, cursor, *options, "COUNT", count)])
+            if key is not None and members:
+                yield members  # pairs, and more of them at once if the key is small
+            elif key is None:
+                for start in range(0, len(members), batch):
+                    yield members[start : start + batch]
             if int(cursor) == 0:
                 return
 

@@ -159,6 +159,10 @@ local function check_types(id, x)
   local keys = { [KEY.waits(id)] = 'zset', [KEY.news(id)] = 'list', [KEY.groups(id)] = 'hash', [KEY.history(id)] = 'hash',
     [KEY.records(id, x.scope)] = 'hash', [KEY.steps(id, x.scope)] = 'hash', [KEY.events(id, x.run)] = 'hash',
     [KEY.attempts(id, x.scope)] = 'list' }
+  if redis.call('EXISTS', KEY.waits(id), KEY.news(id), KEY.groups(id), KEY.history(id), KEY.records(id, x.scope),
+    KEY.steps(id, x.scope), KEY.events(id, x.run), KEY.attempts(id, x.scope)) == 0 then
+    return
+  end
   for key, expected in pairs(keys) do
     local actual = redis.call('TYPE', key).ok
     if actual ~= 'none' and actual ~= expected then
@@ -240,9 +244,14 @@ local function check_remains(id)
   end
 end
 
+local known_fields = {}
+for name in string.gmatch(LAYOUT.fields, '%S+') do
+  known_fields[name] = true
+end
+
 local function check_versions(id)
   for _, name in ipairs(redis.call('HKEYS', KEY.execution(id))) do
-    if string.match(name, '^[%l_]+$') and not string.find(LAYOUT.fields, ' ' .. name .. ' ', 1, true) then
+    if not known_fields[name] and string.match(name, '^[%l_]+$') then
       report(id, 'newer field ' .. name)
     end
   end
