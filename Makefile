@@ -41,7 +41,7 @@ types: $(VENV)/ready
 	$(BIN)/pyright
 
 test: lint types
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile # they wait more than they compute
 
 # Part of the tests on each server, with uvloop and without, on each Python that is installed (half an hour).
 test-matrix: $(VENV)/ready
@@ -52,7 +52,7 @@ test-cell: $(VENV)/ready
 	$(BIN)/python -m tests.matrix --one
 
 coverage: $(VENV)/ready
-	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered
+	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term-missing:skip-covered
 
 # Each peer in an environment that its libraries can live in.
 $(VENV)/peers: pyproject.toml
