@@ -4,24 +4,25 @@ second run, a second result and a result made from another one than is recorded 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import secrets
+import signal
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import zart_redis as zart
 from tests.soak.history import Trace
 from tests.soak.orders import LINKS, Order
-from zart_redis import zart_durable, zart_step
+from zart_redis import StepCall, zart_durable, zart_step
 
+GRIP_SECONDS = 3.0
+VERSION = int(os.environ.get("SOAK_VERSION", "1"))
+"""Of the code that this process runs. No version continues the runs of the other."""
 _traces = -1
 
-
-def leave_traces_in(path: Path) -> None:
-    """In a file that all workers append to."""
-    global _traces
-    _traces = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+if "SOAK_TRACES" in os.environ:  # in a worker: all append to one file
+    _traces = os.open(os.environ["SOAK_TRACES"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +32,19 @@ class Receipt:
     event: str | None
 
 
-async def _work(after: str | None, ms: int, fail: bool) -> str:
+def leave_trace(after: str | None) -> str:
     info, token = zart.context(), secrets.token_hex(6)
     assert info.step is not None
     began = time.time_ns() // 1_000_000
     trace = Trace(os.getpid(), began, info.execution_id, info.run, info.step, info.current_attempt + 1, token, after)
     os.write(_traces, trace.line())
+    return token
+
+
+async def _work(after: str | None, ms: int, fail: bool) -> str:
+    token = leave_trace(after)
     await asyncio.sleep(ms / 1000)
-    if fail and not info.is_retry():
+    if fail and not zart.context().is_retry():
         raise ConnectionError("at the first attempt")
     return token
 
@@ -48,18 +54,40 @@ async def link(number: int, after: str | None, ms: int, fail: bool) -> str:
     return await _work(after, ms, fail)
 
 
+@zart_step("link-1")
+async def die() -> str:
+    leave_trace(None)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return ""
+
+
+@zart_step("link-2")
+def grip(after: str) -> str:
+    token = leave_trace(after)
+    ctypes.PyDLL(None).usleep(int(GRIP_SECONDS * 1e6))  # C code that keeps the interpreter's lock
+    return token
+
+
 @zart_step("part-{number}", retry="fixed(2, 20ms)")
 async def part(number: int, after: str, fail: bool) -> str:
     return await _work(after, 2, fail)
 
 
-@zart_durable("soak-order")
+def _link(order: Order, number: int, last: str | None) -> StepCall[str]:
+    if order.poison:
+        return die()
+    if order.grip and number == 2 and last is not None:
+        return grip(last)
+    return link(number, last, order.link_ms, order.flaky and number == 4)
+
+
+@zart_durable("soak-order", version=VERSION, compatible_from=VERSION)
 async def fulfil(order: Order) -> Receipt:
     tokens: dict[str, str] = {}
     parts: list[zart.StepHandle[str]] = []
     last, event = None, None
     for number in range(1, LINKS + 1):
-        last = tokens[f"link-{number}"] = await link(number, last, order.link_ms, order.flaky and number == 4)
+        last = tokens[f"link-{number}"] = await _link(order, number, last)
         if number == 1 and order.nap_ms:
             await zart.sleep("nap", order.nap_ms / 1000)
         elif number == 2:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from tests.snapshot import Snapshot
@@ -40,6 +40,8 @@ class Evidence:
     """In ms."""
     were_frozen: set[int]
     """Process ids: such a worker may, when it comes back, run what it was about to, though others have done it."""
+    excused: set[int] = field(default_factory=set)
+    """Process ids: what these have begun may be begun again by others."""
 
     @cached_property
     def executions(self) -> dict[str, Final]:

@@ -23,6 +23,10 @@ class Order:
     """Whether it waits for an event after the third link."""
     flaky: bool
     """Whether the fourth link and the parts fail at their first attempt."""
+    poison: bool = False
+    """Whether its first link kills its process, each time."""
+    grip: bool = False
+    """Whether its second link lets nothing else of its process run for longer than a lease."""
 
     @property
     def id(self) -> str:
@@ -59,6 +63,8 @@ def make_order(seed: int, number: int) -> tuple[Order, Fate]:
         nap_ms=rng.randint(20, 3000) if rng.random() < 0.3 else 0,
         event=event,
         flaky=rng.random() < 0.2,
+        poison=number % 2000 == 77,
+        grip=number % 1500 == 33,
     )
     fate = Fate(
         offer_after=rng.uniform(0, 2) if event else None,

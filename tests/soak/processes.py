@@ -1,23 +1,38 @@
-"""The processes of a run: a pool of workers that stays complete, and the producers."""
+"""The processes of a run: pools of workers that stay complete, and the producers."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
 import random
 import signal
 import sys
+import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 LEASE = "2s"
 LEASE_SECONDS = 2.0
 
 
+class Drain(NamedTuple):
+    """The processes of a pool that was told to stop, and when it was and had, in seconds."""
+
+    pids: set[int]
+    began: float
+    ended: float
+
+
+VERSIONS = ("1", "2")
+"""Of the code that is deployed: every other pool runs the second."""
+
+
 class WorkerPool:
-    """A fixed number of workers on one Redis: a worker is replaced before it is ended."""
+    """A fixed number of pools of one process each, on one Redis: a pool is replaced before it is ended."""
 
     def __init__(self, url: str, folder: Path, ack: str = "memory") -> None:
         self._arguments = [url, str(folder / "traces"), LEASE, ack]
@@ -27,8 +42,11 @@ class WorkerPool:
         self._processes: set[Process] = set()
         """Those that should keep running."""
         self._frozen: set[Process] = set()
+        self._versions = itertools.cycle(VERSIONS)
         self.were_frozen: set[int] = set()
         """Process ids of all that were ever frozen."""
+        self.were_killed: set[int] = set()
+        self.drains: list[Drain] = []
         self.unexpected_exits: list[int] = []
         """Exit codes of those that should have kept running, or should have exited cleanly."""
 
@@ -36,30 +54,40 @@ class WorkerPool:
         await asyncio.gather(*(self._start_one() for _ in range(number)))
 
     async def _start_one(self) -> None:
-        process = await _python("tests.soak.worker", *self._arguments, stderr=self._log)
+        arguments = [*self._arguments, next(self._versions)]
+        process = await _python("tests.soak.worker", *arguments, stderr=self._log, new_group=True)
         self._started.add(process)
         await _says(process, b"up")
         self._processes.add(process)
 
     async def kill(self, rng: random.Random) -> None:
-        """kill -9: no code of it runs any more."""
+        """kill -9 of a whole pool, as when a machine is lost."""
         victim = await self._leaves(rng)
-        with suppress(ProcessLookupError):
-            victim.kill()
+        self.were_killed |= await members_of(victim.pid)
+        _signal_group(victim.pid, signal.SIGKILL)
         await victim.wait()
+
+    async def crash(self, rng: random.Random) -> None:
+        """kill -9 of a process of a pool, which starts another one."""
+        victim = await self._any(rng)
+        for pid in await members_of(victim.pid) - {victim.pid}:
+            self.were_killed.add(pid)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     async def drain(self, rng: random.Random) -> None:
         victim = await self._leaves(rng)
+        pids, began = await members_of(victim.pid), time.time()
         await self._end(victim)
+        self.drains.append(Drain(pids, began, time.time()))
 
     async def freeze(self, rng: random.Random, seconds: float) -> None:
         victim = await self._any(rng)
-        self.were_frozen.add(victim.pid)
         self._frozen.add(victim)
-        victim.send_signal(signal.SIGSTOP)
+        self.were_frozen |= await members_of(victim.pid)
+        _signal_group(victim.pid, signal.SIGSTOP)
         await asyncio.sleep(seconds)
-        with suppress(ProcessLookupError):
-            victim.send_signal(signal.SIGCONT)
+        _signal_group(victim.pid, signal.SIGCONT)
         self._frozen.discard(victim)
 
     async def stop(self) -> None:
@@ -71,8 +99,7 @@ class WorkerPool:
     async def close(self) -> None:
         """Kill those that are left."""
         for process in self._started:
-            with suppress(ProcessLookupError):
-                process.kill()
+            _signal_group(process.pid, signal.SIGKILL)
             await process.wait()
         self._log.close()
 
@@ -133,9 +160,24 @@ class Producers:
             await process.wait()
 
 
-async def _python(module: str, *arguments: str, stderr: BinaryIO) -> Process:
+async def _python(module: str, *arguments: str, stderr: BinaryIO, new_group: bool = False) -> Process:
     command = (sys.executable, "-m", module, *arguments)
-    return await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=PIPE, stderr=stderr)
+    return await asyncio.create_subprocess_exec(
+        *command, stdin=DEVNULL, stdout=PIPE, stderr=stderr, start_new_session=new_group
+    )
+
+
+async def members_of(group: int) -> set[int]:
+    """The process ids of a process group."""
+    ps = await asyncio.create_subprocess_exec("ps", "-A", "-o", "pid=,pgid=", stdout=PIPE)
+    listed, _ = await ps.communicate()
+    pairs = (line.split() for line in listed.splitlines())
+    return {int(pid) for pid, pgid in pairs if int(pgid) == group}
+
+
+def _signal_group(group: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, number)
 
 
 async def _says(process: Process, word: bytes) -> None:

@@ -20,13 +20,13 @@ from redis.retry import Retry
 import zart_redis as zart
 from tests.invariants import LASTING, violations
 from tests.snapshot import take_snapshot
-from tests.soak.chaos import SECONDS_PER_FAULT, Chaos, Fault, make_plan
+from tests.soak.chaos import PASSWORD, SECONDS_PER_FAULT, USER, Chaos, Fault, make_plan
 from tests.soak.evidence import Evidence
 from tests.soak.history import Acknowledged, Trace
 from tests.soak.orders import make_order
-from tests.soak.processes import Producers, WorkerPool
+from tests.soak.processes import VERSIONS, Producers, WorkerPool
 from tests.soak.verdict import Check, judge, repeats
-from tests.support.servers import RedisProcess
+from tests.support.servers import RedisProcess, free_port
 
 PREFIX = "{zart:0}:"
 WARM_UP = 60
@@ -59,7 +59,8 @@ class Setting:
         """Where power is cut the AOF is not rewritten: a cut in the middle of a rewrite can leave a file that is cut
         short and is not the last one, which Redis 7 does not load."""
         rewriting = ("--auto-aof-rewrite-percentage", "0") if Fault.POWER_CUT in self.faults else ()
-        return ("--appendfsync", self.appendfsync, *rewriting)
+        user = ("--user", USER, "on", f">{PASSWORD}", "~*", "&*", "+@all")
+        return ("--appendfsync", self.appendfsync, *rewriting, *user)
 
 
 def usual_faults(seconds: float, appendfsync: str) -> dict[Fault, int]:
@@ -82,7 +83,7 @@ class Report:
 async def soak(setting: Setting, say: Say) -> Report:
     """Everything is in a temporary folder, which stays if the verdict is bad."""
     folder = Path(tempfile.mkdtemp(prefix="zart-soak-"))
-    with RedisProcess(setting.binary, appendonly=True, options=setting.server_options) as server:
+    with RedisProcess(setting.binary, port=free_port(), appendonly=True, options=setting.server_options) as server:
         async with _processes(server, folder) as (pool, producers):
             report = await _Run(setting, say, server, pool, producers, folder).run()
     if report.passed:
@@ -94,7 +95,8 @@ async def soak(setting: Setting, say: Say) -> Report:
 
 @asynccontextmanager
 async def _processes(server: RedisProcess, folder: Path) -> AsyncIterator[tuple[WorkerPool, Producers]]:
-    pool, producers = WorkerPool(server.url, folder), Producers(server.url, folder)
+    url = f"redis://{USER}:{PASSWORD}@127.0.0.1:{server.port}"
+    pool, producers = WorkerPool(url, folder), Producers(server.url, folder)
     try:
         yield pool, producers
     finally:
@@ -155,6 +157,7 @@ class _Run:
         cancel that it has lost, is offered it again: nobody else would."""
         offered = await self._offer_lost() if self.setting.may_lose else 0
         self.say(f"the chaos is over; {offered} events are offered again")
+        await self.pool.start(len(VERSIONS))  # whatever the version of a run is, a pool can continue it
         unfinished = await self._rest()
         if not unfinished:
             await self.producers.have_ended()
@@ -204,7 +207,8 @@ class _Run:
             snapshot = take_snapshot(client, PREFIX)
         acknowledged = list(Acknowledged.read(*self.producers.histories))
         traces = list(Trace.read(self.folder / "traces"))
-        return Evidence(acknowledged, traces, snapshot, chaos.redis_deaths, self.pool.were_frozen)
+        frozen, excused = self.pool.were_frozen, chaos.excused()
+        return Evidence(acknowledged, traces, snapshot, chaos.redis_deaths, frozen, excused)
 
     def _left_in_streams(self) -> list[str]:
         with self._connect() as client:

@@ -114,9 +114,28 @@ def test_what_is_wrong_is_found(spoil: Callable[[Evidence], None], expected: set
 
 def test_code_that_runs_after_its_record_is_found_unless_its_worker_was_frozen() -> None:
     again = [*BY_TOKEN, Trace(8, 3_000, ORDER.id, 1, "link-1", 1, "other", None)]
-    found = replace(evidence(), traces=again)
+    found = replace(evidence(), traces=again, excused={7})
     assert failing_checks(found) == {"what is recorded does not run again"}
     assert failing_checks(replace(found, were_frozen={8})) == set()
+
+
+def test_a_step_that_begins_twice_is_found_unless_its_process_died() -> None:
+    twice = [*BY_TOKEN, Trace(8, 1_500, ORDER.id, 1, "link-1", 1, "other", None)]
+    found = replace(evidence(), traces=twice)
+    assert failing_checks(found) == {"no step begins twice without a death"}
+    assert failing_checks(replace(found, excused={7})) == set()
+    assert failing_checks(found, may_lose=True) == set()
+    assert failing_checks(replace(found, redis_deaths=[]), may_lose=True) == {"no step begins twice without a death"}
+
+
+def test_a_poison_must_fail_and_an_innocent_must_not() -> None:
+    failed = evidence()
+    failed.snapshot.hashes[f"x:{ORDER.id}"]["status"] = b"failed"
+    assert "every execution has ended as it should" in failing_checks(failed)
+    poison = evidence()
+    data = HANDLER.input.encode(replace(ORDER, poison=True), "it")
+    poison.snapshot.hashes[f"x:{ORDER.id}"]["input"] = data
+    assert failing_checks(poison) == {"every execution has ended as it should"}
 
 
 @pytest.mark.parametrize(("at", "wrong"), [(8_500, set[str]()), (6_000, {"acknowledged cancels stand"})])

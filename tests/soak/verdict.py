@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from rich.table import Table
 
 from tests.soak.evidence import Evidence, Final
-from tests.soak.history import Acknowledged
+from tests.soak.history import Acknowledged, Trace
 from zart_redis.codec import codec_for
 from zart_redis.engine import journal
 
@@ -56,6 +56,7 @@ def judge(evidence: Evidence, *, may_lose: bool) -> list[Check]:
         Check("outputs hold what is recorded", len(executions), list(_wrong_outputs(evidence))),
         Check("a result was made by its step, from the one before", recorded, list(_unfounded(evidence))),
         Check("what is recorded does not run again", len(evidence.traces), list(_ran_again(evidence))),
+        Check("no step begins twice without a death", len(evidence.traces), list(_begun_twice(evidence, may_lose))),
         Check("nothing is recorded after a cancel", len(cancelled), list(_after_cancel(evidence))),
     ]
 
@@ -109,7 +110,9 @@ def _age(answer: Acknowledged, evidence: Evidence) -> int | None:
 def _ended_badly(evidence: Evidence) -> Iterator[str]:
     cancels = {answer.id for answer in evidence.acknowledged if answer.what == "cancel" and answer.answer}
     for id, final in evidence.executions.items():
-        if final.status != "completed" and not (final.status == "cancelled" and id in cancels):
+        crashed = final.order.poison and final.status == "failed" and "HandlerCrashed" in final.error
+        wanted = crashed if final.order.poison else final.status == "completed"
+        if not wanted and not (final.status == "cancelled" and id in cancels):
             yield f"{id} is {final.status} {final.error}"
 
 
@@ -141,6 +144,20 @@ def _ran_again(evidence: Evidence) -> Iterator[str]:
         late = trace.began - journal.stamp_of(record).at if journal.is_final_step(record) else 0
         if late > 0 and trace.pid not in evidence.were_frozen:
             yield f"{trace.step} of {trace.id} ran in {trace.pid}, {late} ms after its result was recorded"
+
+
+def _begun_twice(evidence: Evidence, may_lose: bool) -> Iterator[str]:
+    """A step of a process that lives is not begun elsewhere. A Redis that may lose may forget that it was."""
+    first: dict[tuple[str, int, str, int], Trace] = {}
+    poisons = {id for id, final in evidence.executions.items() if final.order.poison}
+    died = {trace.pid for trace in evidence.traces if trace.id in poisons} | evidence.excused
+    for trace in sorted(evidence.traces, key=lambda trace: trace.began):
+        attempt = (trace.id, trace.run, trace.step, trace.attempt)
+        before = first.get(attempt)
+        if before is not None and before.pid not in died and not (may_lose and evidence.redis_deaths):
+            later = trace.began - before.began
+            yield f"{trace.step} of {trace.id} began in {before.pid}, and {later} ms later in {trace.pid}"
+        first[attempt] = trace
 
 
 def _after_cancel(evidence: Evidence) -> Iterator[str]:
