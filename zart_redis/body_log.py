@@ -16,7 +16,7 @@ NAME = "zart.app"
 
 
 class _BodyLogger:
-    """Looks up the execution, and the configuration of structlog, at each line; so it can be used anywhere."""
+    """Looks up the execution and the configuration of structlog for each line, so it can be used anywhere."""
 
     def __init__(self, values: dict[str, Any]) -> None:
         self._values = values
@@ -49,14 +49,14 @@ def _write_nothing(*_: object, **__: object) -> None:
 
 
 def _target() -> BoundLogger:
-    import structlog  # as late as the first line: it takes as long to import as redis-py
+    import structlog  # imported for the first line only: it takes as long to import as redis-py
 
     return cast("BoundLogger", structlog.get_logger(NAME)) if structlog.is_configured() else standard_logger(NAME)
 
 
 logger: BoundLogger = cast("BoundLogger", _BodyLogger({}))
-"""A structlog logger whose lines name the execution, the task, the step and the attempt. A body that replays does not
-write the lines again that it wrote before; after the death of a worker some may come twice.
+"""A structlog logger whose lines name the execution, the task, the step and the attempt. A replay does not
+repeat lines that were written before; after the death of a worker some may appear twice.
 
 The lines go where structlog is configured to send them, else to the standard logger "zart.app".
 """

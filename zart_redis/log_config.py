@@ -22,7 +22,7 @@ _INDENT = "    "
 
 
 class _Line(dict[str, Any]):
-    """A line on its way through `logging`, readable too for handlers that know nothing of structlog."""
+    """A line on its way through `logging`, which handlers without structlog can format too."""
 
     def __str__(self) -> str:
         parts = [printable(str(self.get("event", "")))]
@@ -111,7 +111,7 @@ def _escape_json(_: Any, __: str, line: Any) -> str:
 
 
 def _escape_values(_: Any, __: str, event: EventDict) -> EventDict:
-    """No text of a line begins another line, or does anything to a terminal. The lines of a traceback are indented."""
+    """Escape line breaks and control characters in all texts of a line. The lines of a traceback are indented."""
     return {printable(key): _escaped(key, value) for key, value in event.items()}
 
 

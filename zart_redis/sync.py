@@ -1,9 +1,9 @@
 """The clients without `await`, for Django, Flask, scripts and notebooks.
 
-Nothing is implemented twice. Behind each client is an asynchronous one, in its own event loop in a daemon thread;
-a method sends its call there and blocks until the call has ended. So a client may be used by any number of threads at
-once, and also where an event loop runs, as in a notebook. Inside an `async def` take `zart_redis.DurableScheduler`:
-a call of these would hold up the loop.
+Each client wraps an asynchronous one, which runs in its own event loop in a daemon thread. A method sends its call
+there and blocks until the call has ended. So any number of threads can share a client, also where an event loop runs,
+as in a notebook. Inside an `async def` use `zart_redis.DurableScheduler`, because calls of these clients block the
+loop.
 
 A client made before a fork (gunicorn, multiprocessing) works in the child, with its own connections.
 
@@ -39,13 +39,14 @@ R = TypeVar("R")
 AsyncClient_co = TypeVar("AsyncClient_co", bound=Client, covariant=True)
 
 CLOSING_SECONDS = 5.0
-"""How long `close` and the end of the interpreter wait for a Redis that does not answer."""
+"""How long `close` and the exit of the interpreter wait for a Redis that does not respond."""
 
 
 def blocking(
     method: Callable[Concatenate[AsyncClient_co, P], Coroutine[Any, Any, R]],
 ) -> Callable[Concatenate[BlockingClient[AsyncClient_co], P], R]:
-    """What `method` does, blocking, as a method of the client here. Type checkers keep its overloads and generics."""
+    """A blocking version of `method` for the clients of this module. It keeps the overloads and generics of its
+    type."""
     name = method.__name__
 
     def call(self: BlockingClient[AsyncClient_co], /, *args: P.args, **kwargs: P.kwargs) -> Any:
@@ -56,20 +57,20 @@ def blocking(
 
 
 class BlockingClient(Generic[AsyncClient_co]):
-    """What both clients have. A subclass gets each coroutine method of the class it is made `of`; those that it
-    declares by `blocking` are known to type checkers too.
+    """Base of both clients. A subclass gets every coroutine method of the class named by `of`; type checkers see those
+    that it declares with `blocking`.
 
     Connections are opened by the first call, and closed by `close`, by the end of a `with` block, when the client is
-    garbage or when the interpreter ends, whichever comes first.
+    garbage-collected or when the interpreter exits, whichever comes first.
 
     Args:
-        url: where Redis is; by default ZART_REDIS_URL, then [tool.zart], then the embedded server of the folder.
-        namespace: that of the workers.
-        settings: anything else that the asynchronous client takes, by name.
+        url: URL of Redis; by default ZART_REDIS_URL, then [tool.zart], then the embedded server of the folder.
+        namespace: the namespace that the workers use.
+        settings: other arguments of the asynchronous client, by name.
 
     Raises:
-        ConfigurationError: a setting cannot work; from the first call, if it is the server that cannot.
-        RuntimeError: from a method: it was called inside a call of the same client, or `close` was called meanwhile.
+        ConfigurationError: a setting is invalid; or, from the first call, the server cannot be used.
+        RuntimeError: from a method that is called inside a call of the same client, or while `close` is called.
     """
 
     _async_class: ClassVar[type[Client]]
@@ -88,7 +89,7 @@ class BlockingClient(Generic[AsyncClient_co]):
         self.settings = self._make().settings
 
     def close(self) -> None:
-        """Close the connections. Calls of other threads that are under way raise RuntimeError. Using the client again
+        """Close the connections. Calls in progress in other threads raise RuntimeError. Using the client again
         opens new connections."""
         with _lock:
             bridge, self._bridge = self._bridge, None
@@ -114,27 +115,27 @@ class BlockingClient(Generic[AsyncClient_co]):
         with _lock:
             if self._bridge not in _bridges:  # none yet, or this is a forked child
                 client = self._make()
-                client.settings = self.settings  # whatever the environment says by now
+                client.settings = self.settings  # not those of the environment, which may have changed
                 self._bridge = _Bridge(client)
                 weakref.finalize(self, self._bridge.stop).atexit = False
             future = self._bridge.submit(name, args, kwargs)
         try:
             return future.result()
         except futures.CancelledError:
-            raise RuntimeError(f"the client was closed while {name}() was under way") from None
+            raise RuntimeError(f"the client was closed while {name}() was in progress") from None
         except BaseException:  # above all KeyboardInterrupt
             future.cancel()
             raise
 
 
 def _drawn(argument: Any) -> Any:
-    """An iterator's items, drawn in the thread of the caller: the code behind it, a database query say, is not made for
-    the event loop."""
+    """The items of an iterator, fetched in the thread of the caller: its code, such as a database query, may not be
+    made for the event loop."""
     return list(argument) if isinstance(argument, Iterator) else argument
 
 
 class _Bridge:
-    """An asynchronous client and the event loop that it lives in, in a daemon thread."""
+    """An asynchronous client and its event loop, in a daemon thread."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -147,7 +148,7 @@ class _Bridge:
         self._thread.start()
 
     def submit(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> futures.Future[Any]:
-        """The outcome of a call, which sees the context variables of the caller. Cancelling it cancels the call."""
+        """Submit a call, which sees the context variables of the caller. Cancelling the future cancels the call."""
         if threading.current_thread() is self._thread:
             raise RuntimeError(
                 f"{name}() was called inside a call of the same client, and would wait forever. "
@@ -156,7 +157,7 @@ class _Bridge:
         return asyncio.run_coroutine_threadsafe(self._call(name, args, kwargs), self._loop)
 
     def stop(self) -> None:
-        """End the calls under way, close the connections, then end the thread. Returns at once."""
+        """Cancel the calls in progress, close the connections, then end the thread. Returns at once."""
         with suppress(RuntimeError):  # the loop is closed already
             self._loop.call_soon_threadsafe(self._stopping.set)
 
@@ -164,8 +165,8 @@ class _Bridge:
         self._thread.join(CLOSING_SECONDS)
 
     def abandon(self) -> None:
-        """In a forked child, where the thread is missing: let nothing that becomes of the loop here, such as garbage
-        collection, reach the sockets, which are the parent's. A TLS connection would say goodbye on them."""
+        """In a forked child, which has no such thread: keep the loop, and its garbage collection, away from the sockets
+        of the parent. A TLS connection would send a close notification on them."""
         nowhere = os.open(os.devnull, os.O_RDWR)
         for key in (self._selector.get_map() or {}).values():
             os.dup2(nowhere, key.fd, inheritable=False)
@@ -196,9 +197,9 @@ class _Bridge:
 
 
 _lock = threading.RLock()
-"""Guards the bridge of every client, so that no call is submitted to one that stops."""
+"""Guards the bridge of every client, so that no call is submitted to a bridge that stops."""
 _bridges: set[_Bridge] = set()
-"""Those whose thread lives."""
+"""The bridges whose thread is alive."""
 
 
 def _after_fork() -> None:
@@ -222,7 +223,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 class EventClient(BlockingClient[connection.EventClient], of=connection.EventClient):
-    """The small client of services that only deliver events: it needs no handlers.
+    """A client for services that only deliver events; it needs no handlers.
 
     Example:
         >>> events = EventClient("redis://localhost")

@@ -264,7 +264,7 @@ def test_closing_ends_the_calls_of_other_threads(redis_server: RedisProcess, sch
         threading.Thread(target=wait, daemon=True).start()
         block_until(server.pubsub_channels)
         scheduler.close()
-        with pytest.raises(RuntimeError, match=r"closed while wait\(\) was under way"):
+        with pytest.raises(RuntimeError, match=r"closed while wait\(\) was in progress"):
             waiting.result(SECONDS)
     assert scheduler.status("a").status == "scheduled", "a closed client opens again"
 

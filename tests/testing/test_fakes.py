@@ -122,7 +122,7 @@ def not_a_step(item: str) -> int:
     [
         (not_a_step, not_a_step, "not_a_step"),
         ("count_stock", not_a_step, "count_stock"),
-        (count_stock, 12, "the fake of step 'count_stock' is a function, not 12"),
+        (count_stock, 12, "the fake of step 'count_stock' must be a function, not 12"),
         (count_stock, lambda: 12, r"'count_stock' takes \(\), where the step takes \(item: str\)"),
         (charge, lambda account: "", "charge-"),
     ],

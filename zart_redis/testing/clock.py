@@ -9,7 +9,7 @@ from zart_redis.model import from_ms
 
 
 class ManualClock:
-    """Give it to workers and clients as their `clock`. It begins at the present time, and never goes back."""
+    """Pass it to workers and clients as their `clock`. It starts at the current time, and never goes back."""
 
     def __init__(self) -> None:
         self.ms = time.time_ns() // 1_000_000

@@ -12,7 +12,7 @@ from zart_redis.registry import StepDefinition, is_async
 from zart_redis.steps import StepFunction, definition_of
 
 Fakes = Mapping[Any, Callable[..., Any]]
-"""For each step, a function or class that declares one, the function that runs in its place."""
+"""Maps each step, given by the function or class that declares it, to the function that runs in its place."""
 
 
 def fake_definitions(fakes: Fakes) -> dict[str, StepDefinition]:
@@ -26,14 +26,14 @@ def fake_definitions(fakes: Fakes) -> dict[str, StepDefinition]:
         definition = definition_of(step)
         fn = fake.fn if isinstance(fake, StepFunction) else fake
         if not callable(fn):
-            raise InvalidInput(f"the fake of step {definition.name!r} is a function, not {fake!r:.100}")
+            raise InvalidInput(f"the fake of step {definition.name!r} must be a function, not {fake!r:.100}")
         _check_parameters(definition, fn)
         found[definition.name] = dataclasses.replace(definition, fn=fn, is_async=is_async(fn))
     return found
 
 
 def _check_parameters(step: StepDefinition, fake: Callable[..., Any]) -> None:
-    """A call of the step by position, and one by name where that is the only way, must suit the fake."""
+    """Check that the fake takes the arguments of the step, by position or, where necessary, by name."""
     expected = step.parameters.signature
     args, kwargs = [], {}
     for name, parameter in expected.parameters.items():

@@ -50,8 +50,8 @@ class Harness:
     """Runs handlers on a private Redis, with a clock that only the test moves. Real steps, real replays, real crashes.
 
     Args:
-        handlers: what the worker knows; by default every handler that has been declared.
-        replay: throw each body away after every step, and replay it. A handler that does not ask for the same on each
+        handlers: the handlers that the worker runs; by default all that have been declared.
+        replay: discard each body after every step, and replay it. A handler that does not make the same calls in each
             replay fails with `ReplayMismatch`.
         crash_after_each_step: kill the worker each time that a step's result has been recorded.
         server: the URL of a Redis to use; by default one is started in a temporary folder, and stopped at the end.
@@ -59,7 +59,7 @@ class Harness:
         steps: fakes, functions that run in place of steps: `steps={charge_card: fake}`. A fake is an `async def` or a
             plain `def`, takes the arguments of its step, and returns or raises what the step would. The step's retry,
             timeout and types stay in force.
-        settings: anything else that `Settings` knows, by name: `queues`, `concurrency`, `max_deliveries`, ... The
+        settings: other fields of `Settings`, by name: `queues`, `concurrency`, `max_deliveries`, ... The
             queues are by default those of the handlers.
 
     The clock does not move by itself: a sleep, a retry delay or a timeout of an event ends when the test moves it. What
@@ -91,7 +91,7 @@ class Harness:
     """
 
     scheduler: DurableScheduler
-    """Starts and follows executions, in the time of the harness."""
+    """Starts and follows executions, using the clock of the harness."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class Harness:
     ) -> None:
         self.clock = ManualClock()
         self.crashes = 0
-        """How often the worker was killed."""
+        """How often the worker has been killed."""
         self._handlers = None if handlers is None else list(handlers)
         self._rehearsal = Rehearsal() if replay else None
         self._watch: Watch | None = self._crash_when_recorded if crash_after_each_step else None
@@ -160,14 +160,14 @@ class Harness:
 
     @property
     def now(self) -> datetime:
-        """The time in the harness, in UTC: that of its clock."""
+        """The time of the clock, in UTC."""
         return self.clock.now
 
     # ---- time ----
 
     async def advance(self, duration: Duration) -> None:
-        """Move the clock. Every timer due on the way fires at its own time, in order, and what it wakes runs as far as
-        it gets before the clock moves again. During an outage only the clock moves.
+        """Move the clock. Every timer that becomes due fires at its time, in order, and what it wakes runs as far as it
+        can before the clock moves again. During an outage only the clock moves.
 
         Raises:
             StillRunning: something keeps running although the clock is stopped.
@@ -191,8 +191,8 @@ class Harness:
         """Start an execution, move the clock from timer to timer until it has ended, and return its output.
 
         Raises:
-            ExecutionFailed, Cancelled: so it ended.
-            StillRunning: it has not ended, and there is no timer left to wait for, or none `within` this time.
+            ExecutionFailed, Cancelled: the execution ended so.
+            StillRunning: it has not ended, and no timer is left, or none is due `within` this time.
             UnknownTask: the harness was not given this handler.
             ForgottenAwait: a step was called and never awaited.
         """
@@ -217,20 +217,20 @@ class Harness:
             self.clock.move_to(due)
 
     async def settle(self) -> None:
-        """Return when all has been done that can be done at this moment of the clock."""
+        """Wait until nothing is left to do at this moment of the clock."""
         await self._settle()
 
     @asynccontextmanager
     async def outage(self) -> AsyncIterator[None]:
-        """A time in which there is no worker. What can be done is done before it begins; what becomes due during it,
-        or is started, is done when it has ended.
+        """A period without a worker. What can be done is done before it begins; what becomes due or is started during
+        it is done afterwards.
 
         Example:
             >>> async with h.outage():
             ...     await h.advance("2h")
         """
         if not self._has_worker:
-            raise InvalidInput("an outage within an outage: there is no worker to stop")
+            raise InvalidInput("there is an outage already: no worker to stop")
         await self._settle()
         await self._finish_worker()
         try:
@@ -290,7 +290,7 @@ class Harness:
             due += [int(float(first[1])) for first in answers[len(entries) :] if first]
             for task, queue, version in map(_unserved, kinds):
                 if self._serves(task, queue, version):
-                    work.append(task)  # the worker has only just started, and will take it
+                    work.append(task)  # the worker has just started, and will take it
                 else:
                     unserved.add((task, version))
         self._mistakes.unserved(unserved)
@@ -309,7 +309,7 @@ class Harness:
         """Kill the worker at once, as kill -9 would; another takes over all that it held. Await the
         result to continue when it does.
 
-        No code of the killed worker's bodies and steps runs any more, not even `finally` (that is made up for when the
+        No code of the killed worker's bodies and steps runs any more, not even `finally` (it runs when the
         harness ends). Only a plain `def` step runs to its end in its thread; its result is lost. May be called
         from within a step.
         """
@@ -385,7 +385,7 @@ class Harness:
 
 
 def _shared(settings: dict[str, Any]) -> dict[str, Any]:
-    """What a client needs to know of a worker's settings."""
+    """The settings of a worker that its client must share."""
     return {name: value for name, value in settings.items() if name not in ("queues", "concurrency", "grace", "lease")}
 
 
@@ -394,7 +394,7 @@ def _unserved(kind: bytes) -> tuple[str, str, int]:
 
 
 def _words(fields: Sequence[bytes]) -> str:
-    """An entry of a stream: of whom, and which step."""
+    """An entry of a stream in words: its execution, and its step."""
     return " ".join(field.decode() for field in fields[1::2])
 
 

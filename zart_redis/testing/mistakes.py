@@ -1,4 +1,4 @@
-"""Mistakes of a test, or of the handlers that it tests, that would otherwise pass in silence."""
+"""Mistakes of a test, or of the handlers that it tests, that would otherwise go unnoticed."""
 
 from __future__ import annotations
 
@@ -76,13 +76,13 @@ class Mistakes(Observer):
         self._unserved = kinds
 
     def raise_first(self) -> None:
-        """Raises the first mistake that was found, and forgets all."""
+        """Raise the first mistake that was found, and forget all of them."""
         if self._found:
             first, self._found = self._found[0], []
             raise first
 
     def released(self, claim: Claim, release: Release) -> None:
-        """What is held waits for other code, which in a test is not going to come."""
+        """Held work waits for other code, which will not arrive in a test."""
         if release.reason is ReleaseReason.UNKNOWN_TASK:
             self.add(UnknownTask(claim.task))
         elif release.reason is ReleaseReason.UNKNOWN_STEP:

@@ -1,7 +1,7 @@
 """A process within the process: asyncio tasks that can be stopped at any point, as SIGSTOP and kill -9 would.
 
-A frozen task is not cancelled: no `except` and no `finally` of its code runs. It simply is never given the turn. What a
-plain `def` does in its thread cannot be stopped; its result goes nowhere.
+A frozen task is not cancelled: no `except` and no `finally` of its code runs. It is never scheduled again. What a
+plain `def` does in its thread cannot be stopped; its result is discarded.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ class Process:
             self.awake.clear()
 
     def kill(self) -> None:
-        """Frozen for good; `end` buries it."""
+        """Frozen until `end` cleans it up."""
         self.dead = True
         self.freeze()
 
     def thaw(self) -> None:
-        """What its tasks missed meanwhile they see now."""
+        """Let its tasks run again, and see what they missed."""
         self.frozen = False
         self.awake.set()
         held, self._held = self._held, []
@@ -122,7 +122,7 @@ class _Stoppable(Coroutine[Any, Any, Any]):
         return self._inner.__await__()
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)  # cr_frame and the like, for those who look into tasks
+        return getattr(self._inner, name)  # cr_frame and the like, for debuggers
 
     def _go_on(self, resume: Callable[..., Any], *arguments: Any) -> Any:
         if self._process.frozen:

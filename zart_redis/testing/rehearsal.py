@@ -10,7 +10,7 @@ from zart_redis.model import ExecutionInfo
 from zart_redis.registry import Call
 
 RULE = (
-    "A body must do the same at every replay: put what is random, what depends on the time, and what is read from "
+    "A body must make the same calls in every replay: move random values, the current time, and anything read from "
     "outside into a step, `zart.capture` or `zart.now`"
 )
 
@@ -23,7 +23,7 @@ class NotReplayable(ReplayMismatch):
 
 
 class Rehearsal(Observer):
-    """Has each body replayed after every step and once more after it has returned, and compares the passes."""
+    """Replays each body after every step and once more after it has returned, and compares the passes."""
 
     def __init__(self) -> None:
         self.mistakes: list[NotReplayable] = []

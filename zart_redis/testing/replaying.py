@@ -46,18 +46,17 @@ class HistoryMismatch(ReplayMismatch):
 def replay(handler: Handler[Any, Any], path: str | PathLike[str], *, steps: Fakes | None = None) -> None:
     """Replay a history that `zart history` has exported. No step runs; recorded results come from the history.
 
-    A call that the history lacks ends the replay, well if the body has asked for every recorded name by then.
+    A call that the history lacks ends the replay, successfully if the body has used every recorded name by then.
 
     Args:
         handler: the handler as it is now.
         path: the file with the history.
-        steps: for steps that were inserted since then, functions that supply their values. The replay continues behind
-            them.
+        steps: functions that supply the values of steps inserted since then. The replay continues after them.
 
     Raises:
-        ReplayMismatch: the body did not ask for the same, in the same order, as the recorded run.
-        SerializationError: it cannot read what is recorded.
-        InvalidInput: the file is no history of this handler, or has no payloads.
+        ReplayMismatch: the body did not make the same calls in the same order as the recorded run.
+        SerializationError: a recorded value cannot be read.
+        InvalidInput: the file is not a history of this handler, or has no payloads.
 
     Example:
         >>> def test_checkout_still_fits_what_is_in_flight() -> None:
@@ -136,7 +135,7 @@ class _Replaying:
 
 
 class _BodyReplay:
-    """One body: its only pass, and what it must ask for."""
+    """One body: its only pass, and the calls that it must make."""
 
     def __init__(self, shared: _Replaying, body: BodyHistory, scope: str) -> None:
         self._shared = shared
@@ -156,7 +155,7 @@ class _BodyReplay:
         self._recorded = dict.fromkeys([*self.execution.recorded_names, *body.scheduled])
 
     def _rule_for(self, info: ExecutionInfo, name: str) -> str | None:
-        """Holds what is not recorded, but for fakes."""
+        """Holds calls that are not recorded, except fakes."""
         step = self.execution.definitions.get(name)
         return None if step is not None and step.name in self._fakes else HELD
 

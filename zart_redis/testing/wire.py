@@ -177,7 +177,7 @@ class _Passes(Observer):
         self.running.discard(body)
 
     def halt(self) -> None:
-        """Let no body move any more: what moves it is not a task that can be frozen."""
+        """Stop all bodies: they are not driven by a task that can be frozen."""
         for body in self.running:
             body.state.end = PassInterrupted.ABORTED
 

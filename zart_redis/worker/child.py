@@ -1,4 +1,4 @@
-"""A worker process as its pool sees it: what it says, whether it lives, and how it has died."""
+"""A worker process as its pool sees it: its messages, whether it is alive, and how it died."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = get_logger()
 FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 """Signals that others send: an operator, or the kernel when memory is full."""
 SILENT_LEASES = 0.5
-"""After so long without a heartbeat of a process its pool sends them."""
+"""Time without a heartbeat of a process after which its pool sends them."""
 
 
 class Child:
@@ -117,7 +117,7 @@ def _signal_name(number: int) -> str:
 
 
 async def stand_in(child: Child, store: Store, settings: Settings) -> None:
-    """Send the heartbeats of a process that cannot: C code that keeps the interpreter's lock lets nothing else run.
+    """Send the heartbeats of a process that cannot, because C code keeps the interpreter's lock.
 
     Not while the process is stopped, as by SIGSTOP. One that is silent for longer than the setting `stall` is killed.
     """

@@ -50,13 +50,13 @@ async def pending_unknown(
 
 
 class Gate:
-    """Whether work may be claimed that is no suspect. A quarantine closes it."""
+    """Whether work that is not a suspect may be claimed. A quarantine closes it."""
 
     def __init__(self) -> None:
         self._open = asyncio.Event()
         self._open.set()
         self.claiming = 0
-        """Claims that are under way."""
+        """Claims in progress."""
 
     @property
     def is_open(self) -> bool:
@@ -151,7 +151,7 @@ class Claims(Service):
                 return []  # empty, or paused: the blocking read sees what is queued next
 
     def _rotated_queues(self) -> list[str]:
-        """The queues, beginning with another one each time, so that none starves the others."""
+        """The queues, starting with a different one each time, so that none starves."""
         self._queues.append(self._queues.pop(0))
         return self._queues
 

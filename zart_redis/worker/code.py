@@ -24,7 +24,7 @@ _LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdli
 def code_of(handlers: Iterable[HandlerDefinition]) -> str:
     """Differs if a handler, a step, or a module of the user's differs; the same in each process with the same code.
 
-    Libraries are not looked at. What only they have changed is tried again after its delay.
+    Libraries are not compared. Work that only a change of a library can continue is tried again after its delay.
     """
     digest = hashlib.sha256()
     for part in (*_modules(), *_functions(handlers)):
@@ -42,7 +42,7 @@ def _functions(handlers: Iterable[HandlerDefinition]) -> Iterator[str]:
 
 
 def _text(function: Callable[..., Any] | None) -> str:
-    """The instructions and the annotations of a function; of a class only its name, since its module is looked at."""
+    """The instructions and the annotations of a function; of a class only its name, since its module is compared."""
     code = getattr(function, "__code__", None)
     annotations = getattr(function, "__annotations__", {})
     text = _instructions(code) if isinstance(code, CodeType) else type(function).__qualname__

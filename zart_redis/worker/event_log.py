@@ -81,7 +81,7 @@ class EventLog(Observer):
 
     def records_unused(self, body: BodyPass, names: Sequence[str]) -> None:
         log.warning(
-            "a body has ended without asking for some recorded names; was a step renamed under it?",
+            "a body has ended without using some recorded names; was a step renamed while it ran?",
             execution_id=body.info.execution_id,
             task=body.info.task_name,
             names=[*names[:MAX_NAMES], f"and {len(names) - MAX_NAMES} more"] if len(names) > MAX_NAMES else [*names],
@@ -118,7 +118,7 @@ class EventLog(Observer):
 
 
 def _is_unbegun(claim: Claim, release: Release) -> bool:
-    """Whether the run waits for the first worker that knows its task: nothing that has begun is held up."""
+    """Whether the run only waits for the first worker that knows its task, so that nothing in progress is delayed."""
     return release.reason is ReleaseReason.UNKNOWN_TASK and isinstance(claim, BodyClaim) and not claim.has_begun
 
 

@@ -1,4 +1,4 @@
-"""Runs what has been claimed: one task for each body or scheduled step, found again by its stream entry."""
+"""Runs claimed work: one asyncio task for each body or scheduled step, identified by its stream entry."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ quarter of its age."""
 HAND_BACK_SECONDS = 0.5
 """How long a worker that stops tries to return its work, at the end of its grace."""
 ERROR_DELAY_MS = 2_000
-"""Delay before work can be claimed again that met an unexpected error."""
+"""Delay before work that met an unexpected error can be claimed again."""
 
 Slot = tuple[str, str, str]
 """A partition's prefix, a queue and an entry of it: identifies a claim."""
@@ -183,7 +183,7 @@ class Executor(Service):
             listener()
 
     def _wake(self, slot: Slot) -> None:
-        """Something that a held body waits for has been recorded."""
+        """A completion that a held body waits for has been recorded."""
         active = self.active.get(slot)
         if active and active.body and active.body.execution:
             active.body.execution.wake()

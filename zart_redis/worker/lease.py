@@ -111,7 +111,7 @@ class Lease(Service):
             lease_seconds=self._settings.lease / 1000,
             running=len(self._executor.active),
         )
-        self._executor.unreleased_claims += 1  # entries may pend for this worker that it does not run
+        self._executor.unreleased_claims += 1  # entries may be pending for this worker that it does not run
         self._lost.set()
 
     def _about(self) -> bytes:

@@ -1,8 +1,8 @@
 """A pool of worker processes on this machine: starts them, restarts those that die, and lets them drain.
 
 The pool runs no user code, and does not even load the app. So it outlives what its processes run: it reports their
-deaths at once, with what is known of them, and keeps the lease of a process whose code lets nothing else run. While
-suspects wait, it runs one more process, which is their quarantine. How its processes behave is in `process`.
+deaths at once, with their cause as far as it is known, and keeps the lease of a process whose code blocks everything
+else. While suspects wait, it runs one more process, their quarantine. `process` describes the protocol.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class Pool:
         self._stops_at: float | None = None
         self._in_order = True
         self._has_joined = False
-        """Whether a process has ever held a lease: then the app can be loaded, and one that fails is started again."""
+        """Whether a process has ever held a lease. If so, the app can be loaded, and a process that fails is
+        restarted."""
         self._ready = asyncio.Event()
 
     @property
@@ -160,7 +161,7 @@ class Pool:
                 self._note_exit(child)
                 return
             log.info("a quarantine process has ended", pid=pid, code=code, reason=child.failure)
-            if child.is_ready:  # its death counts against a suspect: so often it cannot die
+            if child.is_ready:  # its death counts against a suspect, so restarts are bounded
                 delays = _restart_delays()
             else:
                 await self._pause(next(delays))
@@ -168,7 +169,7 @@ class Pool:
                 self._suspects.set()
 
     def _note_exit(self, child: Child) -> None:
-        """A process has ended while the pool stops. One that could not start because Redis is away is in order."""
+        """A process has ended while the pool stops. It may have failed to start because Redis is away."""
         self._in_order &= child.process.returncode == 0 or (child.failure is not None and self._has_joined)
 
     async def _wait_unless_stopping(self, waited: Awaitable[object]) -> bool:
@@ -208,7 +209,7 @@ class Pool:
         return child
 
     def _heard(self, word: str) -> None:
-        """A process has said something."""
+        """A process has sent a message."""
         if word == "beat":
             self._has_joined = True
         elif word == "ready":

@@ -88,7 +88,7 @@ class PoolWorker(Worker):
         self._quarantine = quarantine
 
     def tell(self, line: str) -> None:
-        """From any thread. A pool that does not read, or has died, is no concern of the worker."""
+        """Send a line to the pool, from any thread. Errors are ignored: the pool may have died."""
         with suppress(OSError):
             self._pool.send(line.encode() + b"\n")
 

@@ -126,7 +126,7 @@ class Trials:
         return active
 
     async def _pending_unknown(self) -> dict[str, list[tuple[str, str]]]:
-        """Entries by partition that pend for this worker although it does not run them: a reply got lost."""
+        """Entries by partition that are pending for this worker although it does not run them, after a lost reply."""
         gaps = sum(partition.commits.interruptions for partition in self._partitions) + self._executor.unreleased_claims
         if gaps == self._seen_gaps:
             return {}
@@ -163,7 +163,7 @@ class Trials:
             try:
                 await partition.transitions.clear_suspect(active.claim)
             except Fenced:
-                pass  # it is not ours any more
+                pass  # another worker has it
 
 
 def _trial_seconds(blame: Blame) -> float:
@@ -171,7 +171,7 @@ def _trial_seconds(blame: Blame) -> float:
 
 
 class Quarantine(Service):
-    """Of a process that runs suspects only. Calls `on_idle` when there is nothing to do for it any more."""
+    """The quarantine of a process that runs suspects only. Calls `on_idle` when none are left."""
 
     def __init__(
         self,
@@ -211,8 +211,8 @@ class Quarantine(Service):
 
 
 class LoneQuarantine(Service):
-    """Of a worker without a pool: while suspects wait, it claims nothing else, and when all that it runs has ended it
-    claims them."""
+    """The quarantine of a worker without a pool: while suspects wait, it claims nothing else, and claims them when
+    everything that it runs has ended."""
 
     def __init__(
         self,
@@ -271,5 +271,5 @@ class LoneQuarantine(Service):
             tasks = [active.task for active in self._executor.active.values()]
             if tasks:
                 await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.sleep(0.01)  # a claim that is under way
+            await asyncio.sleep(0.01)  # a claim in progress
         return True

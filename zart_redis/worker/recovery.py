@@ -44,7 +44,7 @@ async def reclaim(partition: Partition, dead: str, settings: Settings, death: De
 
 
 class Recovery(Service):
-    """Of one partition."""
+    """The recovery of one partition."""
 
     def __init__(self, partition: Partition, worker: str, settings: Settings, observer: Observer) -> None:
         self._partition = partition

@@ -23,7 +23,7 @@ from zart_redis.worker.unreadable import set_aside
 
 
 class UnservedWork(Service):
-    """Of one partition."""
+    """The unserved work of one partition."""
 
     def __init__(
         self, partition: Partition, worker: str, queues: Sequence[str], executor: Executor, observer: Observer

@@ -42,13 +42,13 @@ class Worker:
     As a context manager it runs in the background of the block; `run` runs it until `stop` is called.
 
     Args:
-        url: where Redis is; by default ZART_REDIS_URL, then [tool.zart], then the embedded server of the folder.
+        url: URL of Redis; by default ZART_REDIS_URL, then [tool.zart], then the embedded server of the folder.
         queues: the names of the queues to take work from.
         handlers: the handlers to run, or their names; by default every handler that has been declared.
-        concurrency: bodies and steps at a time.
+        concurrency: maximum number of bodies and steps at a time.
         namespace: separates independent applications on one Redis.
-        lease: how long it may be silent before other workers take its work.
-        grace: how long running steps may take to end when it stops.
+        lease: how long a silent worker keeps its work before others take it over.
+        grace: how long running steps may take to finish when the worker stops.
         observers: instances of `zart_redis.engine.observer.Observer`, called for what happens in this worker.
         settings: other settings of `Settings`, by name.
 
@@ -115,7 +115,7 @@ class Worker:
             raise failure
 
     def stop(self) -> None:
-        """Claim nothing more, record the steps that run, return all else to its queue, and end `run`."""
+        """Claim nothing more, let running steps finish, return everything else to its queue, and end `run`."""
         self._stopping.set()
         if self._working is not None and not self.ready.is_set():
             self._working.cancel()  # it may be waiting for Redis
@@ -131,7 +131,7 @@ class Worker:
             InvalidInput: two handlers of one name run the same version.
             RedisUnavailable: Redis cannot be reached at the start; later the worker waits for it to come back.
         """
-        _ = self._handlers.ranges  # raises here what else `claim` would raise again and again
+        _ = self._handlers.ranges  # raises here what `claim` would otherwise raise again and again
         self._working = asyncio.create_task(self._work())
         try:
             await self._working
