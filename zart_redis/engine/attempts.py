@@ -30,7 +30,7 @@ class _OutOfTime(Exception):
 
 
 class StepDone(msgspec.Struct, frozen=True):
-    """The step has ended: its record, and the outcome that a reader of the record gets."""
+    """The step has ended, with this record. `outcome` is what callers get when they read the record."""
 
     record: bytes
     outcome: Outcome
@@ -71,12 +71,12 @@ def done_with_failure(
 
 
 def done_with_timeout(call: Call[Any, Any], attempts: int, context: WorkerContext, ms: int = 0) -> StepDone:
-    """The step's time is over, whether or not an attempt was running."""
+    """The timeout of the step has passed, whether or not an attempt was running."""
     return done_with_failure(call, TimedOut(call.name, (call.definition.timeout_ms or 0) / 1000), attempts, ms, context)
 
 
 def done_with_crashes(call: Call[Any, Any], blame: Blame, context: WorkerContext) -> StepDone:
-    """The step has crashed its worker too often."""
+    """The step has killed its worker too often."""
     crashed = HandlerCrashed(blame.counted, str(blame))
     return done_with_failure(call, RetryExhausted(call.name, blame.counted, crashed), blame.counted, 0, context)
 

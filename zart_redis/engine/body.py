@@ -1,9 +1,9 @@
 """A body on its event loop: what it awaits, and the completions that move it.
 
-The body runs until nothing of it can run. Then the recorded completion with the lowest number among those it awaits
-is delivered, and it runs again. Only when no recorded completion is left does anything new begin: steps in place, and
-what others will complete (sleeps, events, timers, scheduled steps). So a replay makes the decisions of the first run,
-and a step that the body went on to cancel is not begun again.
+The body runs until all of its tasks wait. Then the recorded completion with the lowest number among those it awaits is
+delivered, and it runs again. Anything new begins only when no recorded completion is left: steps in place, and calls
+that others complete (sleeps, events, timers, scheduled steps). So a replay makes the decisions of the first run, and a
+step that the body cancelled later is not begun again.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from zart_redis.errors import HistoryTooLong, NotDurable, ReplayMismatch
 MAX_CALLBACKS = 100_000
 """Callbacks that a body may run without a durable call."""
 LONG_HISTORY = 10_000
-"""Records of a run at which its operators are warned."""
+"""Number of records in a run at which a warning is logged."""
 MAX_RECORDS = 50_000
-"""Records that a run may have: a replay reads all of them."""
+"""Maximum number of records in a run: a replay reads all of them."""
 
 
 @dataclass(slots=True)
 class BodyState:
-    """What the driver of a body must react to."""
+    """Signals from a body to its driver."""
 
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     at_rest: bool = False
-    """Nothing of the body can run until something completes."""
+    """The body cannot run until something completes."""
     woken: bool = False
     """Others may have recorded something."""
     revoked: bool = False
@@ -52,10 +52,10 @@ class BodyState:
 
 
 class Body(ABC):
-    """A body, moved by plain callbacks of the worker's loop.
+    """A body, driven by callbacks of the worker's loop.
 
     Args:
-        seed: what is the same in each pass of a run, and different between runs.
+        seed: a text that is the same in each pass of a run, and different between runs.
 
     Invariants:
         A durable call is in `_waits` from when the body awaits it until it is delivered or abandoned.
@@ -84,15 +84,15 @@ class Body(ABC):
         self._sole_ended_at: int | None = None
         """When the sole thing that the body awaits completed, in ms."""
         self._callbacks = 0
-        """How many have run since the last durable call."""
+        """Callbacks that have run since the last durable call."""
         self._records = 0
-        """How many the body has asked for in this pass: names, and timers that have fired."""
+        """Records that the body has used in this pass: names, and timers that have fired."""
         self._is_due = False
         self._outer = asyncio.get_running_loop()
 
     @abstractmethod
     def _rest(self) -> None:
-        """Nothing of the body can run, and no completion can be delivered."""
+        """The body cannot run, and no completion can be delivered."""
 
     @abstractmethod
     def _delivered(self, wait: Wait) -> None:
@@ -100,7 +100,7 @@ class Body(ABC):
 
     @abstractmethod
     def _history_is_long(self) -> None:
-        """The run has got `LONG_HISTORY` records."""
+        """The run has reached `LONG_HISTORY` records."""
 
     def start(self, body: Coroutine[Any, Any, Any], context: contextvars.Context) -> None:
         """Begin the body."""
@@ -110,7 +110,7 @@ class Body(ABC):
     # ---- inside the body ----
 
     def _wait(self, kind: str, name: str) -> Wait:
-        """A durable call, to be awaited at once: it ends when its completion is delivered."""
+        """Make a durable call, to be awaited at once. It returns when its completion is delivered."""
         wait = Wait(kind, name, self.loop, self._abandon)
         if not self.loop.is_closed():
             self._waits[wait.key] = wait
@@ -146,7 +146,7 @@ class Body(ABC):
     # ---- moving the body ----
 
     def _touch(self) -> None:
-        """Something has changed: move the body, outside of any task. Until then nobody knows whether it is at rest."""
+        """Schedule a run of the body, outside of any task. Until it has run, its state is unknown."""
         self.state.at_rest = False
         if not self._is_due:
             self._is_due = True
@@ -162,7 +162,7 @@ class Body(ABC):
             self.state.changed.set()
             return
         try:
-            if self.must_replay:  # it goes no further in this pass
+            if self.must_replay:  # it does not continue in this pass
                 self.state.at_rest = True
                 self.state.changed.set()
             elif self._advance(main):
@@ -171,7 +171,7 @@ class Body(ABC):
             self._fail_pass(error)
 
     def _advance(self, main: BodyTask[Any]) -> bool:
-        """Returns True if the body rests; False if it has ended, or lets others have their turn before it continues."""
+        """Returns True if the body rests; False if it has ended, or yields to other work before it continues."""
         loop = self.loop
         ran = 0
         while ran < CALLBACKS_PER_SLICE:
@@ -211,7 +211,7 @@ class Body(ABC):
         self.state.changed.set()
 
     def _take_asked(self) -> None:
-        """Look for the completions of what the body has begun to await, timers included."""
+        """Look up the completions of calls that the body has begun to await, timers included."""
         asked, self._asked = self._asked, []
         self._callbacks = 0
         only = next(iter(self._waits.values())) if len(self._waits) == 1 and not self.loop.timers else None

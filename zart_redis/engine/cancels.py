@@ -38,7 +38,7 @@ class CancelWatch:
         return type(self._task).cancel(self._task, msg)
 
     def ends(self, error: BaseException) -> bool:
-        """Whether this is how others end the task, not an error of the function."""
+        """Whether the task was cancelled from outside, and not by the function itself."""
         if isinstance(error, asyncio.CancelledError):
             return self.by_others
         if isinstance(error, GeneratorExit):
@@ -49,7 +49,7 @@ class CancelWatch:
         return isinstance(error, KeyboardInterrupt)
 
     async def settle(self) -> None:
-        """Take back what the function has requested for its task, so that the task can record the end of the step."""
+        """Withdraw the cancellations that the function requested, so that the task can record the end of the step."""
         if self._task.cancelling() and not self.by_others:
             try:
                 await asyncio.sleep(0)

@@ -1,8 +1,8 @@
 """The order in which a body learns of completions: by their numbers, one at a time, the same at each replay.
 
-The store numbers each completion of a run when it records it. What the body awaits and is recorded is delivered by
-the lowest number. A number is used only when all below it are known: others (timers, events, scheduled steps)
-record completions too, and what this worker has not heard of may come first.
+The store numbers each completion of a run when it records it. Recorded completions that the body
+awaits are delivered in the order of their numbers. A number is used only when all lower ones are known, because others
+(timers, events, scheduled steps) record completions too, of which this worker may not have heard yet.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Completions(Generic[K]):
-    """Completions by what they end.
+    """Completions by the call that they end.
 
     Invariants:
         Every completion numbered up to `seen` is known.
@@ -52,7 +52,7 @@ class Completions(Generic[K]):
                 self._push(number, key)
 
     def see(self, number: int) -> None:
-        """A number is known, whatever it is of; 0 is of a completion that needs none."""
+        """A number is known, for any completion; 0 marks a completion that needs no number."""
         if number > self.seen:
             self._ahead.add(number)
             while self.seen + 1 in self._ahead:

@@ -1,4 +1,4 @@
-"""Who a worker is, and the limits that hold for all that runs in it."""
+"""The identity of a worker, and the limits of everything that runs in it."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class WorkerContext:
     """Identifies the code that the worker runs."""
     namespace: str
     max_payload: int
-    """Bytes of one encoded value."""
+    """Maximum size of an encoded value in bytes."""
     max_deliveries: int
-    """How many deaths that count fail a body or a scheduled step."""
+    """Number of counted deaths that fail a body or a scheduled step."""
     secrets: tuple[str, ...]
     """Keys that sign ad-hoc steps."""
     threads: StepThreads
     fakes: Mapping[str, StepDefinition] = field(default_factory=dict)
-    """What a test runs in place of declared steps, by their names."""
+    """Fakes that a test runs in place of declared steps, by name."""
 
     def resolve(self, call: Call[Any, Any]) -> Call[Any, Any]:
-        """The call with what it runs here: the fake of its step, if there is one."""
+        """The call, with the fake of its step if there is one."""
         fake = self.fakes.get(call.definition.name)
         if fake is None or call.definition.is_adhoc:
             return call

@@ -64,7 +64,7 @@ async def _watch(execution: Execution) -> PassEnd:
             raise state.error
         if isinstance(state.end, CodeMismatch):
             if execution.is_busy:
-                continue  # what runs may end and be recorded
+                continue  # running steps may end and be recorded
             return state.end
         if state.end is not None:
             await execution.flush()

@@ -1,7 +1,7 @@
-"""What each durable call of a body means: the free functions end here.
+"""Implements each durable call of a body: the free functions lead here.
 
 A call whose record is loaded returns it from memory. A step without a record runs in place. All other calls block until
-the store has a record. How calls block is in `passes`, when a pass ends in `drive`.
+the store has a record. `passes` implements blocking, and `drive` decides when a pass ends.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Execution(Pass):
         self.definitions: dict[str, StepDefinition] = {}
         """The steps of this pass, by the names of their calls."""
         self.failed_names: list[str] = []
-        """The steps and waits that have failed, in the order in which the body learned of it."""
+        """The steps and waits that have failed, in the order in which the body received their failures."""
         self.received_events: set[str] = set()
         self._clock = clock
         self._encode_input = encode_input
@@ -108,7 +108,7 @@ class Execution(Pass):
                 await self._delay(wait, next_try)
             thread = None if call.definition.is_async else await self._context.threads.take()
             try:
-                if pending is None and shared is not None:  # its clock begins
+                if pending is None and shared is not None:  # starts its timeout
                     pending = await self._transition(self._port.attempt(name, 0, shared, 0, b""))
                     if journal.is_completion(pending):
                         break
@@ -305,7 +305,7 @@ class Execution(Pass):
 
 
 async def _call_watched(f: Callable[[], Any]) -> Any:
-    """What `f()` returns, awaited. What it raises that is no Exception is raised as a RemoteError."""
+    """What `f()` returns, awaited. Anything that it raises which is not an Exception becomes a RemoteError."""
     with CancelWatch() as watch:
         try:
             value = f()

@@ -1,6 +1,6 @@
 """Why an execution failed: from the exception of its body, to the stored failure, to the argument of `on_failure`.
 
-The on_failure body is always given the decoded stored failure, so that its replays see what its first pass saw.
+The on_failure body always gets the decoded stored failure, so that its replays see the same as its first pass.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def _leaves(error: BaseException) -> list[BaseException]:
 
 
 def _in_order(leaves: list[BaseException], failed: list[str]) -> list[BaseException]:
-    """Failures of steps in the order in which they were recorded. Where others have failed in between is shown by their
-    places only: a task group has its exceptions in the order in which its tasks have ended."""
+    """Failures of steps in the order in which they were recorded. Other failures keep their position between
+    them: a task group lists exceptions in the order in which its tasks ended."""
     order = {name: number for number, name in enumerate(failed)}
     numbers = [order.get(leaf.step) if isinstance(leaf, StepError | StepFailed) else None for leaf in leaves]
     numbered = [(number, leaf) for number, leaf in zip(numbers, leaves, strict=True) if number is not None]
@@ -77,7 +77,7 @@ def _description(error: BaseException) -> str:
 
 
 def note_second(error: Exception, second: BaseException) -> Exception:
-    """The error of an execution whose on_failure body has failed too."""
+    """The error of an execution whose on_failure body failed too."""
     add_notes(error, [f"on_failure failed too: {_description(second)}"])
     return error
 

@@ -12,7 +12,7 @@ class Groups:
         self._missing: dict[Wait, set[str]] = {}
         """The steps that a group still waits for."""
         self._waiting: dict[str, list[Wait]] = {}
-        """By step the groups that wait for it."""
+        """For each step, the groups that wait for it."""
 
     def add(self, group: Wait, missing: set[str]) -> None:
         self._missing[group] = missing

@@ -10,7 +10,7 @@ from typing import Any
 
 
 class BodyHandle(asyncio.Handle):
-    """A queued callback; made without asking the loop whether it debugs, as `asyncio.Handle` does."""
+    """A queued callback. Unlike `asyncio.Handle` it does not check whether the loop is in debug mode."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""What is recorded of a body: loaded when a pass begins, extended by what completes while it runs."""
+"""The records of a body: loaded when a pass begins, extended by completions while it runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class History:
     """The records of one body."""
 
     records: dict[str, bytes]
-    """Of timers by the name that `journal.timer_name` gives them."""
+    """Records of timers, by `journal.timer_name`."""
     events: dict[str, bytes]
     scheduled: set[str]
     """Scheduled steps that have not ended."""

@@ -1,5 +1,5 @@
-"""Work that needs code which its worker does not have is held: it neither fails nor runs its on_failure body, and is
-tried again, after growing delays and when a worker with other code starts."""
+"""Held work: it needs code that its worker does not have. It neither fails nor runs its on_failure body, but is tried
+again after growing delays, and when a worker with other code starts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DELAYS_MS = (1_000, 60_000)
 """The first delay before held work is tried again, which doubles each time, and the longest."""
 
 MISMATCHES = (SerializationError, ReplayMismatch)
-"""What reading a record raises if the record does not fit the code."""
+"""Errors of reading a record that does not fit the code."""
 
 MAX_REASON_CHARS = 500
 
@@ -22,7 +22,7 @@ def delay_of(claim: Claim) -> int:
 
 
 def hold_for(claim: Claim, reason: ReleaseReason, error: ZartError) -> Release:
-    """The release of work that this error has kept from running."""
+    """How to release work that could not run because of this error."""
     return Release(reason, delay_of(claim), reason_text(error), error)
 
 

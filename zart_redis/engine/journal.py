@@ -60,7 +60,7 @@ class Stamp(NamedTuple):
 
 
 class Result(msgspec.Struct, array_like=True, frozen=True):
-    """What a step or a capture left: its encoded value or error, and how it came about."""
+    """The result of a step or a capture: its encoded value or error, and its attempts."""
 
     value: msgspec.Raw
     origin: Origin
@@ -129,7 +129,7 @@ def stamped(record: bytes, stamp: Stamp) -> bytes:
 
 
 def is_completion(record: bytes) -> bool:
-    """Whether a record ends what it is of."""
+    """Whether a record is final."""
     return record[:1] in _COMPLETIONS
 
 

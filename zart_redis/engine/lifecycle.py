@@ -1,4 +1,4 @@
-"""Runs a claimed execution: its body, what follows if the body fails, and the transition that ends the claim."""
+"""Runs a claimed execution: its body, the consequences of a failure, and the transition that ends the claim."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ class BodyRun:
         self.is_parked = False
         """The body is parked: it can be resumed, and must else be closed."""
         self._failed: Callable[[Exception], Awaitable[None]] = self._end_failed
-        """What follows if the body that runs fails."""
+        """What happens if the running body fails."""
         self._draining = False
 
     def drain(self) -> None:
-        """Begin nothing new: the body is returned to its queue once what runs in it is recorded."""
+        """Begin nothing new: the body is returned to its queue once its running steps are recorded."""
         self._draining = True
         if self.execution is not None:
             self.execution.drain()

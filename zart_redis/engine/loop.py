@@ -1,8 +1,8 @@
 """The event loop of one body: it has no clock and no selector, and moves only when it is driven.
 
-A worker drives it from a callback in the worker's loop. Between two completions the body runs until nothing of it can
-run: quiescence is exact, and costs nothing. asyncio's primitives, task groups and anyio work on it unchanged; what
-would reach outside (sockets, subprocesses, threads, executors, signals) raises `NotDurable`.
+A worker drives it from a callback in the worker's loop. Between two completions the body runs until all of its tasks
+wait: quiescence is detected exactly, at no cost. asyncio's primitives, task groups and anyio work on it unchanged;
+anything that reaches outside (sockets, subprocesses, threads, executors, signals) raises `NotDurable`.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Slice(Enum):
     """Why the loop stopped running."""
 
     QUIESCENT = auto()
-    """No callback is left, or only such as queue themselves again."""
+    """No callback is left, except those that queue themselves again."""
     MORE = auto()
-    """Callbacks are left: drive it again when others have had their turn."""
+    """Callbacks are left: drive it again after other work of the loop."""
 
 
 class BodyFuture(asyncio.Future[T]):
@@ -79,7 +79,7 @@ class BodyTask(asyncio.Task[T]):
         return future
 
     def silence(self) -> None:
-        """It is dropped before it has ended, and that is no mistake worth logging."""
+        """It is dropped before it has ended, which is not an error."""
         self._log_destroy_pending = False
 
 
@@ -87,7 +87,7 @@ class BodyLoop(UndurableLoop):
     """The event loop of one pass of a body.
 
     Args:
-        seed: what the hashes of tasks and futures begin with: the same in each pass of a run, different between runs.
+        seed: the start of the hashes of tasks and futures: the same in each pass of a run, different between runs.
         now: the time at which the run was started, in seconds.
 
     Invariants:
@@ -105,7 +105,7 @@ class BodyLoop(UndurableLoop):
         self.ready: deque[asyncio.Handle] = deque()
         """The callbacks that are queued."""
         self._turn: list[Any] = []
-        """The callbacks that run now. What a handle calls is private to asyncio."""
+        """The callbacks that run now. The callback of a handle is private to asyncio."""
         self.timers_changed = False
         """Whether `take_timers` has something to return."""
         self._outer_hooks: Any = None
@@ -153,7 +153,7 @@ class BodyLoop(UndurableLoop):
     def _only_repeats(self, turn: list[asyncio.Handle]) -> bool:
         """Whether each callback that is queued has just run and queued itself again, as anyio's delivery of a
         cancellation does for as long as the cancelled task waits."""
-        left: Any  # what a handle calls is private to asyncio
+        left: Any  # the callback of a handle is private to asyncio
         before: list[Any] = [*turn]
         for left in self.ready:
             if not isinstance(left._callback, MethodType | FunctionType):
@@ -182,7 +182,7 @@ class BodyLoop(UndurableLoop):
         self.call_exception_handler({"message": message, "exception": error, "handle": handle})
 
     def halt(self) -> None:
-        """Called by a callback: it is the last one that runs."""
+        """Called by a callback: no callback runs after it."""
         self.ready.clear()
         for handle in self._turn:
             handle.cancel()
@@ -206,7 +206,8 @@ class BodyLoop(UndurableLoop):
         return new, cancelled
 
     def close(self) -> None:
-        """End the body where it is: its coroutines are unwound, the newest first, and no other code of it runs.
+        """Close the body at its current point: its coroutines are unwound, the newest first, and no other code of it
+        runs.
 
         `finally` blocks run, each in its task and its context, and cannot wait for anything.
         """
@@ -235,7 +236,7 @@ class BodyLoop(UndurableLoop):
         return False
 
     def __str__(self) -> str:
-        """The names of what its tasks run."""
+        """The names of the coroutines of its tasks."""
         return ", ".join(map(coroutines_of, self._tasks))
 
     # ---- used by tasks and futures ----
@@ -299,7 +300,7 @@ class BodyLoop(UndurableLoop):
     ) -> asyncio.Handle:
         if threading.get_ident() == self._thread:
             refuse("call_soon_threadsafe")
-        return asyncio.Handle(callback, args, self, context)  # never runs; the body fails for waiting in vain
+        return asyncio.Handle(callback, args, self, context)  # never runs; the body fails because it waits for nothing
 
     def create_future(self) -> asyncio.Future[Any]:
         return BodyFuture(self)

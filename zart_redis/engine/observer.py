@@ -59,7 +59,7 @@ class StepAttempt(msgspec.Struct, frozen=True):
 
     @property
     def info(self) -> ExecutionInfo:
-        """What `zart.context()` returns in the step."""
+        """The value of `zart.context()` in the step."""
         body, call = self.body, self.call
         return ExecutionInfo(
             body.execution_id,
@@ -136,7 +136,7 @@ class ReleaseReason(StrEnum):
     UNKNOWN_TASK = "unknown task"
     UNKNOWN_STEP = "unknown step"
     NEWER_RECORD = "newer record"
-    """A newer version has recorded what this one does not know."""
+    """A newer version has recorded something that this one does not know."""
     CODE_MISMATCH = "code mismatch"
     """What is recorded cannot be read by the code of this worker, or was recorded by another kind of call."""
     UNTRUSTED = "untrusted"
@@ -175,7 +175,7 @@ _HOLDS = frozenset(
 
 
 class Observer:
-    """Override the methods for the events that matter; the others do nothing and cost next to nothing.
+    """Override the methods for the events that you need; the others cost almost nothing.
 
     All are called on the event loop of the worker, in the order of the events, and must not block. Their exceptions
     are logged and otherwise ignored, but for three methods that may check a body while it can still be stopped: it
@@ -203,7 +203,7 @@ class Observer:
         """The execution has completed or failed, `duration_ms` after its start."""
 
     def left_unserved(self, work: Unserved) -> None:
-        """This worker cannot run work that it was to claim; it waits for a worker that can."""
+        """This worker cannot run work that it found; the work waits for a worker that can."""
 
     def set_aside(self, work: Unreadable) -> None:
         """Stored work cannot be read and was moved out of the way."""
@@ -226,13 +226,13 @@ class Observer:
         """A captured value is recorded."""
 
     def body_blocked(self, body: BodyPass) -> None:
-        """The body can do nothing but wait, and may be parked. Checks the body."""
+        """All tasks of the body wait, and it may be parked. Checks the body."""
 
     def resumed(self, body: BodyPass, kind: str, name: str) -> None:
         """A completion is delivered to the body, recorded in this pass or before it."""
 
     def history_is_long(self, body: BodyPass, records: int) -> None:
-        """The run has this many records, and there is a limit. Called once in a run."""
+        """The run has this many records, close to the limit. Called once in a run."""
 
     def body_returned(self, body: BodyPass, output: bytes) -> None:
         """The body has returned `output`, or continues in a new run with this input. It is not stored yet. Checks the
@@ -255,7 +255,7 @@ class Observer:
     def step_ended(
         self, attempt: StepAttempt, outcome: AttemptOutcome, duration_ms: int, error: BaseException | None
     ) -> None:
-        """The attempt has ended; nothing of it is recorded yet."""
+        """The attempt has ended, and is not recorded yet."""
 
     def thread_abandoned(self, attempt: StepAttempt) -> None:
         """A plain `def` step has timed out or was cancelled, and its function still runs. It keeps its place among the

@@ -1,4 +1,4 @@
-"""One pass of a body: what runs of it in this process, what is reported to the store, and when it may be parked.
+"""One pass of a body: what of it runs in this process, what is reported to the store, and when it may be parked.
 
 `drive` watches a pass and decides when it is over.
 """
@@ -162,14 +162,14 @@ class Pass(Body):
         self.drain()
 
     def close(self) -> None:
-        """End the body where it is: none of its code can run or record anything any more."""
+        """Close the body at its current point: its code cannot run or record anything any more."""
         self.loop.close()
         for task in self.tasks:
             task.cancel()
 
     @property
     def tasks(self) -> list[asyncio.Task[Any]]:
-        """What runs of this pass on the worker's loop."""
+        """The tasks of this pass on the worker's loop."""
         return [*self._running.values(), *(delay.task for delay in self._delays.values())]
 
     @property
@@ -198,12 +198,12 @@ class Pass(Body):
 
     @property
     def is_drained(self) -> bool:
-        """Nothing runs here any more, and something must not begin."""
+        """Nothing runs here any more, and something is not allowed to begin."""
         return not self._running and (self.must_replay or (self.state.draining and bool(self._unbegun)))
 
     @property
     def is_stuck(self) -> bool:
-        """At rest, and nothing will ever move the body."""
+        """The body is at rest, and nothing will ever wake it."""
         return not (self._waits or self.loop.timers or self._running or self._unsent)
 
     def fail_stuck(self) -> None:
@@ -211,7 +211,7 @@ class Pass(Body):
         if self.loop.fail_newest_wait():
             self._touch()
         else:
-            self._end(Raised(NotDurable("the body waits for nothing durable: make what it waits for a step")))
+            self._end(Raised(NotDurable("the body waits for something that is not durable: make it a step")))
 
     async def exchange(self) -> bool:
         """Register with the store what it has to end, and read what has ended. Returns True if the body is parked."""
@@ -287,7 +287,7 @@ class Pass(Body):
         self.observer.history_is_long(self, self._records)
 
     def _rest(self) -> None:
-        """Begin what can begin here, and let the driver do what else there is."""
+        """Begin the calls that run here, and leave the others to the driver."""
         self.state.at_rest = True
         self.replayed.rested()
         if self._unbegun and not (self._completions.has_gap or self.state.draining or self._is_parking):

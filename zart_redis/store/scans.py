@@ -28,8 +28,8 @@ class Scans:
         self._prefix = reads.prefix
 
     async def known_ids(self, batch: int) -> AsyncIterator[list[str]]:
-        """Every execution, and every id that is listed, expires or has a timer although it is none, in batches; some of
-        the latter more than once."""
+        """Ids of executions, and ids that are listed, expire or have a timer although there is no execution, in
+        batches; some of the latter more than once."""
         async for keys in self._scan("SCAN", None, batch, "MATCH", Key.EXECUTION.of(_escaped(self._prefix), "*")):
             yield [key.removeprefix(Key.EXECUTION.of(self._prefix, "")) for key in texts(keys)]
         async for ids in self._listed_ids(batch):
