@@ -1,6 +1,7 @@
 """What the commands of `zart` answer: exit codes, JSON, and one line for what went wrong."""
 
 import json
+import shlex
 
 import pytest
 
@@ -33,6 +34,11 @@ def test_start_and_wait_for_the_output(zart: Zart, pools: Pools) -> None:
 def test_every_module_of_the_package_is_loaded(zart: Zart, pools: Pools) -> None:
     pools()
     assert "from another module" in zart("start", "elsewhere", "--wait").stdout
+
+
+def test_a_suggested_command_can_be_pasted(zart: Zart) -> None:
+    suggested = zart("start", "waits", "--id", "it's [1]").stdout.partition("follow it with: ")[2]
+    assert shlex.split(suggested) == ["zart", "wait", "it's [1]"]
 
 
 def test_failure_and_cancel_exit_with_1(zart: Zart, pools: Pools) -> None:

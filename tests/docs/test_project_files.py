@@ -7,7 +7,12 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent.parent
-YAML = [*ROOT.glob(".github/**/*.yml"), *ROOT.glob("docker/**/*.yaml"), ROOT / ".pre-commit-config.yaml"]
+YAML = [
+    *ROOT.glob(".github/**/*.yml"),
+    *ROOT.glob("docker/**/*.yaml"),
+    *ROOT.glob("docs/**/*.yaml"),
+    ROOT / ".pre-commit-config.yaml",
+]
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=str(path.relative_to(ROOT))) for path in sorted(YAML)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 from typing import Annotated
 
 import typer
@@ -40,7 +41,7 @@ async def start(
         return await _follow(client, execution_id, None, as_json)
     output.echo_result(
         {"execution_id": execution_id, "task_name": task, "run": number},
-        f"started {execution_id} (run {number}); follow it with: zart wait {execution_id}",
+        f"started {execution_id} (run {number}); follow it with: zart wait {shlex.quote(execution_id)}",
         as_json,
     )
     return None

@@ -110,8 +110,12 @@ async def _print_recovery(stage: Stage, ledger: Ledger, kill: Kill | None) -> No
     last = (step.attempts[-1] for step in begun)
     rescued = sorted(attempt.finished_at for attempt in last if attempt.worker != kill.worker)
     print_line = stage.console.print
-    print_line(f"   The killed process was running {len(rescued)} steps.")
+    print_line(f"   The killed process was running {_steps(len(rescued))}.")
     if rescued:
         seconds = (rescued[0] - kill.at).total_seconds()
         print_line(f"   The first of them was recorded by another process {seconds:.2f} s after the kill.")
-    print_line(f"   {ledger.run_again()} steps of {len(ledger.ended)} ran more than once; no result was lost.")
+    print_line(f"   Of {_steps(len(ledger.ended))}, {ledger.run_again()} ran more than once; no result was lost.")
+
+
+def _steps(count: int) -> str:
+    return f"{count} step{'' if count == 1 else 's'}"

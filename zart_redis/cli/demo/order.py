@@ -22,9 +22,9 @@ LOOK_EVERY_SECONDS = 0.05
 async def show_order(stage: Stage) -> None:
     """From `start` to the printed timeline."""
     stage.console.print(
-        "[bold]2. An order.[/] The payment provider is down for two tries; the money takes a\n"
-        "   second to arrive; then the warehouse says that the parcel has left. While it\n"
-        "   sleeps or waits, no process holds anything of it.\n"
+        "[bold]2. An order.[/] The payment provider is down for two attempts; the money takes\n"
+        "   a second to arrive; then the warehouse reports that the parcel has left. While\n"
+        "   the order sleeps or waits, it occupies no process.\n"
     )
     await stage.scheduler.start(ORDER, "fulfil-order", DATA)
     with stage.console.status("the order is on its way"):
@@ -58,7 +58,7 @@ async def _timeline(stage: Stage, record: ExecutionRecord, delivery: str, delive
         failed = f", of which {tries - 1} failed" if tries > 1 else ""
         by = step.attempts[-1].worker
         row(step.finished_at, f"step {name}", f"{tries} attempt{'s' if failed else ''}{failed}; worker {by}")
-    row(steps["settle"].finished_at, "sleep settle", "over; it held no process")
+    row(steps["settle"].finished_at, "sleep settle", "over; it occupied no process")
     row(delivered_at, "event shipped", f"{delivery} by an EventClient")
     row(record.finished_at, record.status, shown(to_json(record.output)))
     return table
