@@ -1,6 +1,6 @@
-"""Reads Redis URLs: which servers a URL leads to, and the options of the connections to them.
+"""Parses Redis URLs: the servers that a URL names, and the options of the connections to them.
 
-Its errors name what is wrong, and no part of a password, whatever the URL looks like.
+Errors say what is wrong without showing any part of a password, whatever the URL looks like.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class RedisUrl:
     """The servers that the URL names; none for a unix socket."""
     path: str | None
     master: str | None
-    """The name by which the sentinels know the master."""
+    """The name of the master at the sentinels."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Of redis-py, for the connections to the servers that hold the data."""
     sentinel_options: Mapping[str, Any] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class RedisUrl:
         """`options`, if they fit the scheme.
 
         Raises:
-            ConfigurationError: there are options of TLS, and the scheme has none.
+            ConfigurationError: there are TLS options, and the scheme is without TLS.
         """
         for name in self.options:
             if name.startswith("ssl_") and not self.is_tls:
@@ -75,7 +75,7 @@ class RedisUrl:
 
     @property
     def passwords(self) -> frozenset[str]:
-        """The passwords in it, but for those so short that they occur in other words."""
+        """The passwords in it, except those so short that they occur in other words."""
         options = [*self.options.items(), *self.sentinel_options.items()]
         return frozenset(value for name, value in options if "password" in name and len(value) >= _MIN_SECRET)
 

@@ -41,7 +41,7 @@ MOST_UNDER_WAY = 2
 FULL_PAUSE_SECONDS = 0.5
 """Delay before a command is sent again that was refused because Redis is out of memory."""
 WARNING_SECONDS = 10.0
-"""Least time between two warnings that Redis refuses what is sent."""
+"""Minimum time between two warnings that Redis refuses commands."""
 
 
 def _needs_confirmation(command: Command) -> bool:
@@ -83,7 +83,8 @@ class Commits:
         self._refused: dict[asyncio.Future[Any], asyncio.TimerHandle] = {}
         self._warned_at = -WARNING_SECONDS
         self.interruptions = 0
-        """How often a pipeline broke. Each time a reply may have been lost, for example that of a claim."""
+        """How often the connection of a pipeline broke. Each time a reply may have been lost, such as that of a
+        claim."""
 
     def submit(self, command: Command) -> asyncio.Future[Any]:
         """The reply to `command`, which is sent at the end of this turn of the event loop.
@@ -198,9 +199,7 @@ class Commits:
     def _may_succeed(self, error: Exception) -> bool:
         """Whether a command that failed is to be sent again."""
         if self._patience is None and refused(error):
-            self._warn(
-                "Redis refuses the user of this worker; what it has done is kept and sent again", error=str(error)
-            )
+            self._warn("Redis refuses the user of this worker; results are kept and sent again", error=str(error))
             return True
         return retryable(error) or isinstance(error, exceptions.NoScriptError)
 

@@ -1,6 +1,6 @@
 """Connections to Redis: one pool per node, and which node serves a key.
 
-What is sent is the subject of transitions and queries; when it is sent, of the group commit.
+Transitions and queries decide what is sent, the group commit when.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Connections:
         waited for.
 
         Raises:
-            ConfigurationError: the URL, the server or the rights of the user cannot work.
+            ConfigurationError: the URL, the server or the rights of the user are wrong.
             RedisUnavailable: nothing replies.
         """
         self = cls(url, timeout=timeout)
@@ -97,7 +97,7 @@ class Connections:
         pools = list(self._pools)
         self._clients.clear()
         self._sentinels.clear()
-        # A peer that fails to acknowledge is no one's business any more.
+        # Nobody needs the connection any more, so a failing peer does not matter.
         await asyncio.gather(*(pool.disconnect() for pool in pools), return_exceptions=True)
 
     def client(self, key: str | bytes) -> Redis:
@@ -114,7 +114,7 @@ class Connections:
 
     async def exchange(self, key: str | bytes, commands: Sequence[tuple[EncodableT, ...]]) -> list[Any]:
         """`round_trip` to the node that holds `key` now, on a connection that is kept: leasing one from the pool
-        costs more than the trip. One that has died meanwhile is seen as a failed trip."""
+        costs more than the trip. If the connection has died meanwhile, the round trip fails."""
         client = self.client(key)
         pool: Any = client.connection_pool
         at_hand = self._at_hand.setdefault(client, [])
@@ -161,7 +161,7 @@ class Connections:
             await self._refresh()
 
     def options(self, place: Place = None) -> dict[str, Any]:
-        """What the URL says, but for what it must not decide: the shape of replies, and the timeouts."""
+        """The options of the URL, except those that this library sets: the format of replies, and the timeouts."""
         options: dict[str, Any] = {
             **self._url.connection_options,
             "protocol": 2,  # RESP3 changes the shape of replies, and older servers and proxies lack it

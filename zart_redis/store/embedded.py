@@ -1,4 +1,4 @@
-"""The embedded server: a real redis-server process, private to one folder, shared by all who use it.
+"""The embedded server: a real redis-server process, private to one folder, shared by all processes that use it.
 
 Not here: connections to it; it is reached by its ``url`` like any other Redis.
 
@@ -44,7 +44,7 @@ MAX_SOCKET_PATH = 100  # bytes: the system's limit is 108 on Linux and 104 on ma
 def find_redis_server() -> Path:
     """The server program: that of a package if one is installed, else the one on PATH."""
     for package, program in PACKAGES.items():
-        spec = find_spec(package)  # found, not imported: its own start-up code is not wanted
+        spec = find_spec(package)  # located without importing it, which would run its start-up code
         for folder in (spec.submodule_search_locations if spec else None) or ():
             binary = Path(folder, "bin", program)
             if os.access(binary, os.X_OK):
@@ -58,11 +58,11 @@ def find_redis_server() -> Path:
 
 
 class EmbeddedServer:
-    """One user's hold on the server of a folder; made by ``start``, given back by ``release``.
+    """One user of the server of a folder; created by ``start``, ended by ``release``.
 
     Any number of holds, in any number of processes, share one server. It outlives the process that started it
-    and stops when the last hold is released. Holds of killed processes count no more; a server left running
-    because all its users were killed is taken over by the next one.
+    and stops when the last hold is released. Killed processes do not count; a server left running
+    because all its users were killed is taken over by the next user.
     """
 
     url: str
@@ -78,7 +78,7 @@ class EmbeddedServer:
     def start(cls, folder: Path, *, binary: Path | None = None, options: Sequence[str] = ()) -> Self:
         """Use the server of ``folder``, and start it if it does not run. Blocks until it responds.
 
-        ``options`` are more arguments for redis-server, such as ``("--port", "7000")``; they count only if it
+        ``options`` are more arguments for redis-server, such as ``("--port", "7000")``; they apply only if it
         is started here. Raises ``ConfigurationError`` if there is no such program or it does not start.
         """
         home = _private_folder(folder.resolve() / ".zart")
@@ -134,7 +134,7 @@ class EmbeddedServer:
         pid = _wait_for(answer, START_TIMEOUT)
         if not pid:
             raise ConfigurationError(
-                f"the embedded redis-server does not answer at {self._socket}:\n{self._end_of_log()}"
+                f"the embedded redis-server does not respond at {self._socket}:\n{self._end_of_log()}"
             )
         return pid
 
@@ -176,7 +176,7 @@ class EmbeddedServer:
             )
 
     def _shut_down(self) -> None:
-        """Stop the server. One that does not answer is left to the next user."""
+        """Stop the server. One that does not respond is left to the next user."""
         lock = self._home / "server.lock"
         with suppress(redis.RedisError), self._client() as client:
             client.shutdown(nosave=True)  # the append-only file is synced all the same
@@ -207,7 +207,7 @@ def _private_folder(home: Path) -> Path:
     """The folder, which is made if it does not exist.
 
     Raises:
-        ConfigurationError: it is a link, holds one, is another user's, or cannot be made: somebody else could read the
+        ConfigurationError: it is a link, holds one, is another user's, or cannot be made: another user could read the
             data, or choose which files are overwritten.
     """
     try:

@@ -1,6 +1,6 @@
-"""What is found out before the first work: that the server can be trusted with it, and why it cannot be reached.
+"""Checks before the first work: whether the server can be trusted with it, and why it cannot be reached.
 
-What can never work is a `ConfigurationError` that names the cause and the cure, instead of a timeout.
+A setup that can never work raises a `ConfigurationError` with the cause and the remedy, instead of a timeout.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = get_logger()
 MIN_VERSION = (6, 2)
 """The Redis version that every script is written for."""
 SUSPICIOUS_SECONDS = 0.8
-"""How long the first contact may take before the wire is looked at: one of two sides may speak TLS, the other not."""
+"""How long the first contact may take before the protocol is checked: only one of the two sides may speak TLS."""
 PROBE_SECONDS = 0.5
 
 
@@ -81,8 +81,8 @@ class Preflight:
         return ConfigurationError(f"{self._url.shown}: {why}")
 
     async def check_server(self, name: str, client: Redis) -> None:
-        """Raises ConfigurationError if this server cannot be trusted with live work. What it may not report is not held
-        against it."""
+        """Raises ConfigurationError if this server cannot be trusted with live work. Properties that the user may not
+        read are not checked."""
         await client.ping()  # refused, unlike INFO, by a server that loads its data
         try:
             info: Mapping[str, Any] = await client.info()
@@ -107,7 +107,7 @@ class Preflight:
         if info.get("role") == "slave" and self._url.kind is Kind.SINGLE:
             master = f"{info.get('master_host')}:{info.get('master_port')}"
             raise ConfigurationError(
-                f"{name} is a replica, and takes no writes: use the URL of its master, {master}, or redis+sentinel://"
+                f"{name} is a replica and accepts no writes: use the URL of its master, {master}, or redis+sentinel://"
             )
 
 
@@ -135,7 +135,7 @@ def _is_mute(error: BaseException | None) -> bool:
 
 
 def _wire_problem(address: Address, context: ssl.SSLContext | None) -> str | None:
-    """Why the server at this address cannot be talked to as its URL says; None if nothing is wrong, or none listens."""
+    """Why the URL is wrong for the server at this address; None if it is right, or if no server listens."""
     try:
         said = _say(address, b"INFO server\r\n")
     except TimeoutError:
@@ -150,7 +150,7 @@ def _wire_problem(address: Address, context: ssl.SSLContext | None) -> str | Non
         return _tls_problem(address, context)
     if _speaks_tls(address):
         return "it speaks TLS: write rediss:// instead of redis://"
-    return "it is no Redis: it does not speak its protocol" if said else None
+    return "it is not a Redis server: it does not speak the protocol" if said else None
 
 
 def _say(address: Address, text: bytes) -> bytes:
@@ -170,7 +170,7 @@ def _speaks_tls(address: Address) -> bool:
         ):
             return True
     except ssl.SSLError as error:
-        return "ALERT" in (error.reason or "")  # it refuses our certificate, or our version of TLS
+        return "ALERT" in (error.reason or "")  # it refuses the client certificate, or the version of TLS
     except OSError:
         return False
 
@@ -193,7 +193,7 @@ def _tls_problem(address: Address, context: ssl.SSLContext) -> str | None:
         reason = error.reason or str(error)
         if "CERTIFICATE" in reason or "HANDSHAKE_FAILURE" in reason or "UNKNOWN_CA" in reason:
             return (
-                f"it refuses our client certificate, or wants one ({reason}): "
+                f"it refuses the client certificate, or demands one ({reason}): "
                 "give ssl_certfile=/path/to/client.crt and ssl_keyfile=/path/to/client.key, signed by its CA"
             )
         return f"the TLS handshake failed ({reason}): see ssl_min_version and ssl_ciphers"

@@ -1,4 +1,4 @@
-"""Reading from one partition, again and again while Redis cannot be reached."""
+"""Reads from one partition, retried while Redis cannot be reached."""
 
 from __future__ import annotations
 

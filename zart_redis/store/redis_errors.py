@@ -58,14 +58,14 @@ def is_forbidden(error: BaseException) -> bool:
 
 
 def cannot_read(error: BaseException) -> bool:
-    """Whether a script failed on what it found in the keys, as it would again."""
+    """Whether a script failed because of the contents of the keys, so that it would fail again."""
     passing = retryable(error) or out_of_memory(error)
     in_script = isinstance(error, exceptions.ResponseError) and "user_script" in str(error)
     return in_script and not passing and not _FORBIDDEN.search(str(error))
 
 
 def remedy(error: BaseException) -> str | None:
-    """Why Redis will never do what was asked, and the cure; None if it may do it later."""
+    """Why Redis will never carry out a command, and the remedy; None if it may do so later."""
     text = str(error)
     if isinstance(error, exceptions.AuthenticationError | exceptions.AuthenticationWrongNumberOfArgsError):
         if "Authentication required" in text:
@@ -80,16 +80,16 @@ def remedy(error: BaseException) -> str | None:
     if isinstance(error, exceptions.MovedError):
         return "it is a node of a cluster: write the URL as redis+cluster://"
     if "DB index is out of range" in text:
-        return "it has no database of this number: take a lower one, or raise `databases` in redis.conf"
+        return "it has no database with this number: use a lower one, or raise `databases` in redis.conf"
     if "protected mode" in text:
-        return "it is in protected mode, and takes no connections from elsewhere: give it a password, or bind addresses"
+        return "it is in protected mode and accepts no remote connections: set a password, or bind addresses"
     if "unknown command" in text.lower():
         return f"it does not know a command that is needed ({text}): Redis 6.2 or later, or Valkey, is needed"
     return None
 
 
 def as_zart_error(error: Exception, server: str) -> ZartError:
-    """What users see of an error; `server` is the URL without its password."""
+    """The error that users see; `server` is the URL without its password."""
     if isinstance(error, ZartError):
         return error
     if (why := remedy(error)) is not None:

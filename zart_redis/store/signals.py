@@ -26,7 +26,7 @@ log = get_logger()
 Listener = Callable[[bytes | None], None]
 
 SILENCE_SECONDS = 10.0
-"""After this long without a message the connection is asked whether it still lives, and given as long to answer."""
+"""Time without a message after which the connection is checked, and time that the check may take."""
 
 
 class Signals:
@@ -41,7 +41,7 @@ class Signals:
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._refusal: ConfigurationError | None = None
-        """Why Redis does not let us listen, for those who wait to be confirmed."""
+        """Why Redis refuses the subscription, for callers that wait for its confirmation."""
 
     async def close(self) -> None:
         if self._task is not None:
@@ -54,7 +54,7 @@ class Signals:
         """Calls `listener` with each message, from the moment the block is entered. It must not block.
 
         Raises:
-            ConfigurationError: Redis does not let us listen. Once the block is entered, this is only logged.
+            ConfigurationError: Redis refuses the subscription. Once the block is entered, this is only logged.
         """
         await self._add(channel, listener)
         try:
@@ -114,7 +114,7 @@ class Signals:
             await backoff.wait()
 
     def _refuse(self, error: Exception) -> None:
-        """Let nobody wait for what Redis refuses."""
+        """Fail callers that wait for a subscription that Redis refuses."""
         shown = as_zart_error(error, self._connections.name)
         self._refusal = shown if isinstance(shown, ConfigurationError) else None
         if self._refusal is not None:
@@ -162,8 +162,8 @@ class Signals:
 
 
 def _call(listener: Listener, message: bytes | None) -> None:
-    """A listener that fails, on whatever a stranger has published, takes no message from the others."""
+    """An error in one listener, caused by any published message, does not affect the others."""
     try:
         listener(message)
     except Exception:
-        log.exception("a message could not be understood")
+        log.exception("a pub/sub message could not be handled")

@@ -129,7 +129,7 @@ class Store:
 
     @contextmanager
     def zart_errors(self) -> Iterator[None]:
-        """Raises redis-py's errors as users see them."""
+        """Convert errors of redis-py into errors of this package."""
         try:
             yield
         except exceptions.RedisError as error:
@@ -144,10 +144,10 @@ class Store:
         return Partition(self.connections, own, self._patience, self.clock, self._confirm)
 
     async def reopen(self) -> None:
-        """Fix the number of partitions and the layout again, should Redis have lost them.
+        """Write the number of partitions and the layout version again, in case Redis has lost them.
 
         Raises:
-            ConfigurationError: someone else has fixed others meanwhile.
+            ConfigurationError: another process has written other values meanwhile.
         """
         await self._open_namespace(self.partitions[0].prefix, len(self.partitions))
 
@@ -173,10 +173,10 @@ class Store:
         return count, layout
 
     async def _check_rights(self, first: str) -> None:
-        """A script that is refused half way would leave half of its work behind.
+        """Check the rights of the user: a script that is refused half way would leave half of its writes behind.
 
         Raises:
-            ConfigurationError: the user may not do all that the scripts do.
+            ConfigurationError: the user lacks a right that the scripts need.
         """
         denied = await self._run_script("check_rights", first, "nobody")
         if denied:

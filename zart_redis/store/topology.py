@@ -22,7 +22,7 @@ Ask = Callable[[Place, tuple[str, ...]], Awaitable[Any]]
 NEXT_SEED_SECONDS = 0.2
 """How long a server may take to reply before the next one is asked too."""
 SENTINEL_SECONDS = 1.0
-"""How long the replies of the other sentinels are waited for once one has replied."""
+"""How long to wait for the other sentinels once one has replied."""
 
 
 class Topology(ABC):
@@ -106,7 +106,7 @@ class Sentinel(Topology):
         return [] if self._master is None else [self._master]
 
     async def refresh(self) -> None:
-        """The sentinel that knows of the latest failover is believed."""
+        """Trust the sentinel that knows of the latest failover."""
         assert self._url.master is not None
         found: list[tuple[int, Address]] = []
         failures: list[Exception] = []
@@ -146,7 +146,7 @@ async def _first_reply(ask: Ask, places: Sequence[Place], command: tuple[str, ..
     """The first reply of any of these servers, which are asked one after another, each a little after the one before.
 
     Raises:
-        redis.RedisError: that of the first one, if all of them fail.
+        redis.RedisError: the error of the first one, if all of them fail.
     """
     asked: dict[asyncio.Task[Any], Place] = {}
     failures: list[BaseException] = []
