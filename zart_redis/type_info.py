@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_UNTOLD: Final = (Any, object, typing.Never, typing.NoReturn)
+_UNSPECIFIC: Final = (Any, object, typing.Never, typing.NoReturn)
 SCALARS: Final = frozenset({NoneType, bool, int, float, str, bytes})
 
 
@@ -85,7 +85,7 @@ def may_fit(given: Any, wanted: Any) -> bool:
     """Whether a value annotated as one type may be used where another is expected. True where annotations do not show
     it."""
     given, wanted = _plain(given), _plain(wanted)
-    if given == wanted or any(type_ in _UNTOLD or isinstance(type_, TypeVar) for type_ in (given, wanted)):
+    if given == wanted or any(type_ in _UNSPECIFIC or isinstance(type_, TypeVar) for type_ in (given, wanted)):
         return True
     if _is_union(given):
         return all(may_fit(member, wanted) for member in get_args(given))

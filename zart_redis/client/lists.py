@@ -104,11 +104,11 @@ class Lists(Client):
         held = 0
         for partition in store.partitions:
             held += await partition.queries.held()
-            for facet, status, count in await partition.index.counts():
+            for bucket, status, count in await partition.index.counts():
                 by_status[status] += count
-                by_task.setdefault(facet.task, Counter())[status] += count
-                if not status.is_final and (facet.version or status is not ExecutionStatus.SCHEDULED):
-                    by_version.setdefault(facet.task, Counter())[facet.version or 1] += count
+                by_task.setdefault(bucket.task, Counter())[status] += count
+                if not status.is_final and (bucket.version or status is not ExecutionStatus.SCHEDULED):
+                    by_version.setdefault(bucket.task, Counter())[bucket.version or 1] += count
             for name, depth in (await partition.queries.queues()).items():
                 queues[name] = depth if name not in queues else queues[name] + depth
         return Stats(by_status, by_task, queues, by_version, held)

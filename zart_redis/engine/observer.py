@@ -276,9 +276,9 @@ def combine(observers: Sequence[Observer]) -> Observer:
     """One observer that calls all of these, in order."""
     combined = Observer()
     for event in EVENTS:
-        told = [getattr(one, event) for one in observers if _overrides(one, event)]
-        if told:
-            setattr(combined, event, _tell_all(told) if event in CHECKS else _tell_all([*map(_guarded, told)]))
+        methods = [getattr(one, event) for one in observers if _overrides(one, event)]
+        if methods:
+            setattr(combined, event, _call_all(methods) if event in CHECKS else _call_all([*map(_guarded, methods)]))
     return combined
 
 
@@ -286,22 +286,22 @@ def _overrides(observer: Observer, event: str) -> bool:
     return getattr(type(observer), event) is not getattr(Observer, event)
 
 
-def _tell_all(told: Sequence[Callable[..., None]]) -> Callable[..., None]:
-    if len(told) == 1:
-        return told[0]
+def _call_all(methods: Sequence[Callable[..., None]]) -> Callable[..., None]:
+    if len(methods) == 1:
+        return methods[0]
 
-    def tell(*arguments: object) -> None:
-        for one in told:
+    def call(*arguments: object) -> None:
+        for one in methods:
             one(*arguments)
 
-    return tell
+    return call
 
 
 def _guarded(one: Callable[..., None]) -> Callable[..., None]:
-    def tell(*arguments: object) -> None:
+    def call(*arguments: object) -> None:
         try:
             one(*arguments)
         except Exception:
             log.exception("an observer failed", observer=getattr(one, "__qualname__", repr(one)))
 
-    return tell
+    return call

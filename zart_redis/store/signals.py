@@ -70,7 +70,7 @@ class Signals:
             self._task = asyncio.get_running_loop().create_task(self._run(), context=Context())
         if len(listeners) == 1:
             self._wanted.set()
-            await self._tell(lambda pubsub: pubsub.subscribe(channel))
+            await self._send(lambda pubsub: pubsub.subscribe(channel))
         try:
             await confirmed.wait()
             if self._refusal is not None:
@@ -84,9 +84,9 @@ class Signals:
         listeners.discard(listener)
         if not listeners and self._listeners.pop(channel, None) is not None:
             del self._confirmed[channel]
-            await self._tell(lambda pubsub: pubsub.unsubscribe(channel))
+            await self._send(lambda pubsub: pubsub.unsubscribe(channel))
 
-    async def _tell(self, command: Callable[[PubSub], Any]) -> None:
+    async def _send(self, command: Callable[[PubSub], Any]) -> None:
         """A failure here is seen by the reader too, which reconnects and subscribes to every channel that has a
         listener."""
         if self._pubsub is not None:

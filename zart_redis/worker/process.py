@@ -87,19 +87,19 @@ class PoolWorker(Worker):
         self._pool = pool
         self._quarantine = quarantine
 
-    def tell(self, line: str) -> None:
+    def send(self, line: str) -> None:
         """Send a line to the pool, from any thread. Errors are ignored: the pool may have died."""
         with suppress(OSError):
             self._pool.send(line.encode() + b"\n")
 
     def _beats(self) -> None:
-        self.tell(f"beat {self.id}")
+        self.send(f"beat {self.id}")
 
     def _sources(self, store: Store, executor: Executor) -> list[Service]:
         partitions, queues = store.partitions, self.settings.queues
         if self._quarantine:
             return [Quarantine(self._trials(store, executor), partitions, queues, executor, self.stop)]
-        watch = SuspectWatch(partitions, queues, lambda: self.tell("suspects"))
+        watch = SuspectWatch(partitions, queues, lambda: self.send("suspects"))
         return [watch, *self._claims(store, executor, Gate())]
 
 
@@ -123,7 +123,7 @@ async def _work(worker: PoolWorker, pool: socket.socket) -> None:
     released.add_done_callback(lambda _: worker.stop())
     await asyncio.wait([running, ready], return_when=asyncio.FIRST_COMPLETED)
     if ready.done():
-        worker.tell("ready")
+        worker.send("ready")
     await running
     released.cancel()
 
