@@ -40,6 +40,14 @@ def findings(snapshot: Snapshot) -> set[tuple[str, str]]:
     return checks.findings
 
 
+def gates_of(x: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
+    """The counters of which an execution holds a slot, the one for which it waits, and whether it has all slots."""
+    held, asked, number, *rest = x.get("limits", "0/0/0/").split("/", 3)
+    counters = tuple(rest[0].split("\n"))
+    admitted = ("yes",) if held == number else ()
+    return {"slots": counters[: int(held)], "line": counters[int(held) : int(asked)], "admitted": admitted}
+
+
 class _Checks:
     def __init__(self, snapshot: Snapshot) -> None:
         self.s = snapshot
@@ -55,6 +63,7 @@ class _Checks:
             self.execution(execution_id, x)
         for execution_id, why in self.s.hashes.get("damaged", {}).items():
             self.find("damaged", execution_id, f"{execution_id} was set aside: {as_text(why)}")
+        self.limits()
         self.streams()
         self.timers()
         self.owners()
@@ -83,7 +92,42 @@ class _Checks:
         else:
             self.find("status", id, f"{id} has the status {x['status']!r}")
 
+    def limits(self) -> None:
+        """Each slot is used, each line is of those that wait, and moves."""
+        for key, members in self.s.zsets.items():
+            kind, _, counter = key.partition(":")
+            if kind in ("slots", "line"):
+                if counter not in self.s.sets.get("counters", ()):
+                    self.say(f"{key} is not in the list of counters")
+                for member in members:
+                    if counter not in gates_of(self.x.get(member[1:], {}))[kind]:
+                        subject = counter.replace("\x1f", " ")
+                        self.find("limit", subject, f"{member} has no use for its place in {key}")
+            limit = counter.partition("\x1f")[0]
+            if kind == "line" and f"l{counter}" not in self.timer and f'L["{limit}","0"]' not in self.timer:
+                concurrency = self.concurrency(counter)
+                if concurrency is None or len(self.s.zsets.get(f"slots:{counter}", {})) < concurrency:
+                    self.find("limit", counter.replace("\x1f", " "), f"{key} does not move")
+
+    def concurrency(self, counter: str) -> int | None:
+        """How many may hold a slot."""
+        numbers = self.s.hashes.get("limits", {})
+        limit = counter.partition("\x1f")[0]
+        for field in (f"o{counter}", f"o{limit}", f"d{limit}"):
+            if number := as_text(numbers.get(field, b"")).partition(",")[0]:
+                return int(number)
+        return None
+
+    def limits_of(self, id: str, x: Mapping[str, str]) -> None:
+        for counter in gates_of(x)["slots"]:
+            if f"x{id}" not in self.s.zsets.get(f"slots:{counter}", {}):
+                self.find("limit", id, f"{id} has a slot of {counter!r} that is not counted")
+        if x.get("entry") and not gates_of(x)["admitted"]:
+            self.say(f"{id} is queued or held, and has not got its slots: {x['limits']!r}")
+
     def final(self, id: str, x: Mapping[str, str]) -> None:
+        if any(gates_of(x)[place] for place in ("slots", "line")):
+            self.say(f"{id} has ended and still has a slot, or is in a line: {x['limits']!r}")
         if id not in self.s.zsets.get("expiring", {}):
             self.find("expiry", id, f"{id} has ended and never expires")
         for name in ("entry", "deadline", "pending_retention", "fail_reason", "paused_by", "paused_deadline_ms"):
@@ -113,6 +157,7 @@ class _Checks:
         else:
             self.parked(id, x, waits, children)
         self.rules(id, x, waits)
+        self.limits_of(id, x)
         if ("lost", id) not in self.findings:
             self.timer_of(id, x, waits)
         for name, child in children.items():
@@ -140,6 +185,8 @@ class _Checks:
             wakes = self.unserved(f"{x['bucket']}:{x['unserved']}", f"x{id}")
         elif x.get("pending_retention"):
             wakes = [*children]
+        elif any(f"x{id}" in self.s.zsets.get(f"line:{counter}", {}) for counter in gates_of(x)["line"]):
+            wakes = ["a limit"]
         else:
             timer = self.timer.get(f"x{id}", inf)
             wakes = [

@@ -82,6 +82,7 @@ class Snapshot:
     """Key -> what it holds, for comparing."""
     hashes: dict[str, dict[str, bytes]] = field(default_factory=dict)
     zsets: dict[str, dict[str, float]] = field(default_factory=dict)
+    sets: dict[str, set[str]] = field(default_factory=dict)
     entries: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     """Queue -> entry -> its fields; those of b: and s: are marked, as everywhere."""
     pending: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -149,6 +150,8 @@ def take_snapshot(client: redis.Redis, prefix: str) -> Snapshot:
             snapshot.hashes[key] = {n.decode(): v for n, v in zip(value[::2], value[1::2], strict=True)}
         elif kind == b"zset":
             snapshot.zsets[key] = {n.decode(): float(v) for n, v in zip(value[::2], value[1::2], strict=True)}
+        elif kind == b"set":
+            snapshot.sets[key] = {member.decode() for member in value}
         elif kind == b"stream":
             queue, mark = key[2:], _MARKS[key[0]]
             entries = {f"{mark}{i.decode()}": tuple(f.decode() for f in fields) for i, fields in value}

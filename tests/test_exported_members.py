@@ -15,7 +15,8 @@ PUBLIC = """
 AttemptDetail BusinessErr Cancelled ConfigurationError DeadlineExceeded DuplicateStepName DurableExecution
 DurableHandler DurableScheduler Err EventClient EventDelivery ExecutionAlreadyExists ExecutionDeadlineExceeded
 ExecutionFailed ExecutionFinished ExecutionInfo ExecutionNotFound ExecutionPage ExecutionRecord ExecutionStatus
-ExecutionTimeout Failure HandlerCrashed HandlerError HistoryTooLong InvalidInput MaxRetriesExhausted NestedStepError
+ExecutionTimeout Failure HandlerCrashed HandlerError HistoryTooLong InvalidInput Limit LimitRecord MaxRetriesExhausted
+NestedStepError
 NoExecutionContext Ok PauseRule PayloadTooLarge RedisUnavailable RemoteError ReplayMismatch RerunReport
 RetriesExhausted RetryConfig RetryExhausted RunDetail RunSummary SchedulerError SerializationError Settings
 StartRequest Stats StepBusinessError StepCall StepDetail StepError StepFailed StepFailure StepFunction
@@ -40,7 +41,7 @@ SIGNATURES = {
     "context": "()",
     "continue_as_new": "(data)",
     "zart_step": "(name, *, retry, timeout, timeout_scope, raises)",
-    "zart_durable": "(name, *, timeout, on_failure, retry, queue, retention)",
+    "zart_durable": "(name, *, timeout, on_failure, retry, queue, retention, limits)",
     "DurableScheduler.start": "(self, execution_id, task_name, data, *, queue, delay)",
     "DurableScheduler.start_for": "(self, handler, execution_id, data, *, queue, delay)",
     "DurableScheduler.start_many": "(self, requests)",
@@ -53,6 +54,9 @@ SIGNATURES = {
     "DurableScheduler.offer_event": "(self, execution_id, name, payload)",
     "DurableScheduler.list_executions": "(self, *, status, task_name, queue, limit, cursor, order)",
     "DurableScheduler.stats": "(self)",
+    "DurableScheduler.set_limit": "(self, name, *, key, concurrency, rate)",
+    "DurableScheduler.reset_limit": "(self, name, *, key)",
+    "DurableScheduler.limits": "(self)",
 }
 
 

@@ -64,10 +64,12 @@ if TYPE_CHECKING:
     from zart_redis.client.admin import RerunReport
     from zart_redis.client.connection import EventClient
     from zart_redis.client.history import AttemptDetail, RunDetail, RunSummary, StepDetail, StepStatus
+    from zart_redis.client.limits import LimitRecord
     from zart_redis.client.lists import ExecutionPage, Stats
     from zart_redis.client.scheduler import DurableScheduler, StartRequest
     from zart_redis.engine.scope import StepHandle
     from zart_redis.handlers import DurableExecution, DurableHandler, zart_durable
+    from zart_redis.limits import Limit
     from zart_redis.model import EventDelivery, ExecutionInfo, ExecutionRecord, ExecutionStatus, PauseRule, WorkerInfo
     from zart_redis.outcomes import (
         BusinessErr,
@@ -88,7 +90,7 @@ if TYPE_CHECKING:
 __all__ = [
     # declare
     "zart_durable", "zart_step", "DurableExecution", "DurableHandler", "ZartStep", "StepCall", "StepFunction",
-    "RetryConfig",
+    "RetryConfig", "Limit",
     # in a body
     "require", "step", "step_or", "step_or_else", "run", "schedule", "wait", "sleep", "sleep_until", "wait_for_event",
     "capture", "now", "continue_as_new", "context", "logger", "ExecutionInfo", "StepHandle",
@@ -98,7 +100,7 @@ __all__ = [
     # run and manage
     "Worker", "DurableScheduler", "EventClient", "EventDelivery", "ExecutionPage", "ExecutionRecord",
     "ExecutionStatus", "Settings", "StartRequest", "Stats",
-    "AttemptDetail", "PauseRule", "RerunReport", "RunDetail", "RunSummary", "StepDetail", "StepStatus",
+    "AttemptDetail", "LimitRecord", "PauseRule", "RerunReport", "RunDetail", "RunSummary", "StepDetail", "StepStatus",
     "WorkerInfo",
     # modules: the clients without `await`, and what tests of handlers use
     "sync", "testing",
@@ -122,10 +124,12 @@ if not TYPE_CHECKING:  # type checkers follow the imports above, and so report a
             "client.admin": "RerunReport",
             "client.connection": "EventClient",
             "client.history": "AttemptDetail RunDetail RunSummary StepDetail StepStatus",
+            "client.limits": "LimitRecord",
             "client.lists": "ExecutionPage Stats",
             "client.scheduler": "DurableScheduler StartRequest",
             "engine.scope": "StepHandle",
             "handlers": "DurableExecution DurableHandler zart_durable",
+            "limits": "Limit",
             "model": "EventDelivery ExecutionInfo ExecutionRecord ExecutionStatus PauseRule WorkerInfo",
             "outcomes": "BusinessErr Err ExecutionDeadlineExceeded Failure HandlerError Ok RetriesExhausted "
             "StepFailure ZartErr",

@@ -13,6 +13,7 @@ from zart_redis import names, registry
 from zart_redis.codec import check_annotation
 from zart_redis.durations import Duration, to_ms
 from zart_redis.errors import InvalidInput
+from zart_redis.limits import Limit, LimitUse, limit_uses
 from zart_redis.outcomes import Failure
 from zart_redis.parameters import Parameters
 from zart_redis.registry import HandlerDefinition, TaskVersions
@@ -79,6 +80,7 @@ def zart_durable(
     retention: Duration | None = None,
     version: int = 1,
     compatible_from: int = 1,
+    limits: Iterable[Limit | LimitUse] = (),
 ) -> HandlerDecorator: ...
 def zart_durable(
     name: Callable[..., Any] | str | None = None,
@@ -90,6 +92,7 @@ def zart_durable(
     retention: Duration | None = None,
     version: int = 1,
     compatible_from: int = 1,
+    limits: Iterable[Limit | LimitUse] = (),
 ) -> Any:
     """Declare a durable handler: `async def handler(data) -> Out` or `async def handler() -> Out`.
 
@@ -105,6 +108,8 @@ def zart_durable(
             the handler that first claimed it, see `context().version`.
         compatible_from: the lowest version whose runs this handler can continue. Other runs are left to other workers,
             or to another declaration of the same name.
+        limits: limits of which a run holds a slot from its beginning to its end, see `Limit`. Slots are taken in this
+            order.
 
     Raises:
         InvalidInput: an argument is invalid.
@@ -118,7 +123,7 @@ def zart_durable(
         parameters = Parameters(fn)
         takes = _input_parameter(fn, list(parameters.signature.parameters.values()))
         body = fn if takes else (lambda data: fn())
-        policies = (timeout, on_failure, retry, queue, retention, version, compatible_from)
+        policies = (timeout, on_failure, retry, queue, retention, version, compatible_from, limits)
         definition = _define(name or fn.__name__, fn, body, parameters, takes, *policies)
         registry.handlers.add(definition)
         return DurableHandler(definition, fn)
@@ -148,6 +153,7 @@ def _define(
     retention: Duration | None,
     version: int,
     compatible_from: int,
+    limits: Iterable[Limit | LimitUse],
 ) -> HandlerDefinition:
     run: Any = origin.__dict__.get("run", origin) if isinstance(origin, type) else origin
     hints = resolve_hints(run)
@@ -169,7 +175,15 @@ def _define(
         on_failure,
         version,
         compatible_from,
+        _limit_uses(name, limits, takes),
     )
+
+
+def _limit_uses(name: str, limits: Iterable[Limit | LimitUse], takes: str | None) -> tuple[LimitUse, ...]:
+    uses = limit_uses(limits, f"task {name!r}")
+    if takes is None and any(use.path for use in uses):
+        raise InvalidInput(f"task {name!r} takes no input, and cannot have a limit by a field of it")
+    return uses
 
 
 def _check_versions(name: str, version: int, compatible_from: int) -> None:
@@ -219,6 +233,7 @@ class DurableExecution(Generic[In, Out]):
     retention: ClassVar[Duration | None] = None
     version: ClassVar[int] = 1
     compatible_from: ClassVar[int] = 1
+    limits: ClassVar[Iterable[Limit | LimitUse]] = ()
     definition: ClassVar[HandlerDefinition]
 
     async def run(self, data: In) -> Out:
@@ -245,7 +260,9 @@ def _class_definition(cls: type[DurableExecution[Any, Any]]) -> HandlerDefinitio
     if takes is None:
         raise InvalidInput(f"{cls.__qualname__}.run must take the input: write it as run(self, data)")
     failing = on_failure if hasattr(cls, "on_failure") else None
-    policies = (cls.timeout, failing, cls.retry, cls.queue, cls.retention, cls.version, cls.compatible_from)
+    policies = (
+        cls.timeout, failing, cls.retry, cls.queue, cls.retention, cls.version, cls.compatible_from, cls.limits
+    )  # fmt: skip
     return _define(cls.name, cls, body, Parameters(cls.run), takes, *policies)
 
 

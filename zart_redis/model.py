@@ -68,6 +68,8 @@ class WaitKind(StrEnum):
     """A scheduled step that the body waits for."""
     UNAWAITED_STEPS = "unawaited steps"
     """The body has returned, but scheduled steps that it did not wait for have not finished."""
+    LIMIT = "limit"
+    """A slot of a limit; named by the limit, and its key."""
     PAUSE = "pause"
     """The removal of a pause rule; the wait is named by the rule's id."""
     QUARANTINE = "quarantine"
@@ -84,6 +86,8 @@ class WaitDetail:
     name: str = ""
     due_at: datetime | None = None
     """When it ends by itself: a sleep or a delay ends, an event times out, the next attempt begins."""
+    place: int | None = None
+    """Its place in the line of a limit, from 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +278,8 @@ class BodyClaim:
     news: list[tuple[str, str, bytes]]
     """What has completed since then: letter of `layout.News`, name, record."""
     blame: Blame
+    limits: str
+    """The limits that the run has begun under, as they are stored."""
     now: int
 
 

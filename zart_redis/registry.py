@@ -19,6 +19,7 @@ from zart_redis import names
 from zart_redis.codec import Codec, check_size, codec_for
 from zart_redis.error_codec import ErrorCodec
 from zart_redis.errors import InvalidInput, UnknownTask
+from zart_redis.limits import LimitUse, encode_counters
 from zart_redis.outcomes import E_co, Failure, T_co
 from zart_redis.parameters import Parameters
 from zart_redis.retry import RetryConfig
@@ -130,6 +131,7 @@ class HandlerDefinition:
     """The version that a run is bound to when this handler is the first to claim it."""
     compatible_from: int = 1
     """The lowest version whose runs this handler can run."""
+    limits: tuple[LimitUse, ...] = ()
 
     @functools.cached_property
     def input(self) -> Codec[Any]:
@@ -149,6 +151,14 @@ class HandlerDefinition:
         if self.input_parameter is not None:
             self.input.decode(encoded, what)
         return check_size(max_payload, encoded, what)
+
+    def encode_limits(self, data: Any) -> str:
+        """The counters that a run with this decoded input begins under, as scripts take them.
+
+        Raises:
+            InvalidInput: a field that a limit counts by is missing.
+        """
+        return encode_counters(self.limits, data) if self.limits else ""
 
     @property
     def import_path(self) -> str:
@@ -182,8 +192,11 @@ class TaskVersions:
         return next((one for one in self.handlers if one.compatible_from <= version <= one.version), None)
 
     @property
-    def ranges(self) -> list[tuple[int, int]]:
-        return [(handler.compatible_from, handler.version) for handler in self.handlers]
+    def ranges(self) -> list[tuple[int, ...]]:
+        """The first and the last version of each handler, and a third number if it has limits."""
+        return [
+            (handler.compatible_from, handler.version, *([1] if handler.limits else [])) for handler in self.handlers
+        ]
 
 
 D = TypeVar("D", StepDefinition, HandlerDefinition)

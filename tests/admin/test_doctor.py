@@ -173,7 +173,7 @@ async def test_purge_and_retention_leave_nothing_behind(scheduler: DurableSchedu
             await scheduler.status("kept")
     names: list[str] = [str(name) for name in await redis.keys(f"{key}*")]
     left = {name.removeprefix(key) for name in names}
-    assert left <= {"meta", "purged_epoch", "queues", "buckets", "q:default", "b:default"}, left
+    assert left <= {"meta", "purged_epoch", "queues", "buckets", "q:default", "b:default", "limits"}, left
 
 
 async def _empty(redis: Redis, key: str) -> bool:

@@ -210,7 +210,12 @@ class MemoryPort:
         self._check()
         self.outcome = "completed", msgspec.msgpack.decode(output)
 
-    async def continue_as_new(self, data: bytes, timeout_ms: int | None, received: Collection[str]) -> None:
+    async def gate(self, limits: str) -> bool:
+        return True
+
+    async def continue_as_new(
+        self, data: bytes, timeout_ms: int | None, received: Collection[str], limits: str
+    ) -> None:
         self._check()
         self.outcome = "continued", (msgspec.msgpack.decode(data), sorted(self.events.keys() - received))
 
@@ -325,6 +330,7 @@ async def play(
             parked_at=None,
             kept_at="",
             news=[],
+            limits="",
             now=port.time,
         )
         run = BodyRun(

@@ -248,7 +248,7 @@ async def test_a_deadline_fails_what_is_held_and_its_compensation_waits_for_code
 
 
 async def _is_compensated(scheduler: zart.DurableScheduler) -> bool:
-    x, _, _ = await scheduler._describe("order")
+    x = (await scheduler._describe("order")).fields
     return x["scope"] == b"1f"
 
 

@@ -54,7 +54,7 @@ async def test_the_next_run_has_its_input_a_deadline_and_nothing_else(
     assert raw.exists(Key.WAITS.of(prefix, ID))
     await zart.continue_as_new(held, b"\x02", 7000, [])
     assert violations(take_snapshot(raw, prefix)) == []
-    x, waits, _ = await zart.read_execution(ID) or ({}, {}, [])
+    x, waits, *_ = await zart.read_execution(ID) or ({}, {}, [])
     assert (x["run"], x["status"], x["input"], x["deadline"]) == (b"2", b"scheduled", b"\x02", b"1007000")
     assert (x["trigger"], x["task"], x["completions"]) == (b"continue_as_new", b"task", b"0")
     assert waits == {}

@@ -20,7 +20,7 @@ from zart_redis.model import (
     WorkerInfo,
     from_ms,
 )
-from zart_redis.store.replies import RunRows
+from zart_redis.store.replies import Described, RunRows
 
 DUE = datetime(2026, 11, 27, 10, tzinfo=UTC)
 MS = round(DUE.timestamp() * 1000)
@@ -52,7 +52,7 @@ FIELDS: dict[str, bytes] = {
     ],
 )
 def test_a_registered_wait(letter: str, name: str, due: int | None, expected: WaitDetail, text: str) -> None:
-    (wait,) = waits_of(FIELDS, {(letter, name): due}, {})
+    (wait,) = waits_of(Described(FIELDS, {(letter, name): due}, {}, "", None))
     assert wait == expected
     assert wait_text(wait) == text
     assert wait_text_until(wait) == (text if expected.due_at is None else f"{text} until 2026-11-27T10:00:00Z")
@@ -60,16 +60,19 @@ def test_a_registered_wait(letter: str, name: str, due: int | None, expected: Wa
 
 def test_waits_that_are_not_registered() -> None:
     x = {**FIELDS, Field.PAUSED_BY: b"12345678", Field.PENDING_RETENTION: b"1000"}
-    record = execution_record("e", x, waits_of(x, {("s", "nap"): MS}, {"b": "", "a": "", "c": "why"}))
+    described = Described(x, {("s", "nap"): MS}, {"b": "", "a": "", "c": "why"}, "tenant\x1facme", 3)
+    record = execution_record("e", x, waits_of(described))
     assert record.waiting_for == (
         "sleep nap",
         "step a",
         "step b",
         "held: step c: why",
+        "limit tenant acme",
         "the end of pause rule 12345678",
         "scheduled steps that were not waited for",
     )
-    assert [wait.due_at for wait in record.waits] == [DUE, None, None, None, None, None]
+    assert [wait.due_at for wait in record.waits] == [DUE, None, None, None, None, None, None]
+    assert wait_text_until(record.waits[4]) == "limit tenant acme, 3rd in line"
 
 
 def record(status: str = "waiting", waits: tuple[WaitDetail, ...] = ()) -> ExecutionRecord:
@@ -158,5 +161,5 @@ def test_json() -> None:
         "error": {"type": "ValueError", "message": "oh", "traceback": "Traceback"},
         "at": "2026-11-27T10:00:00Z",
         "bytes": "AA==",
-        "wait": {"kind": "event", "name": "go", "due_at": None},
+        "wait": {"kind": "event", "name": "go", "due_at": None, "place": None},
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from zart_redis.cli import executions, history, listing, pauses, repair
+from zart_redis.cli import executions, history, limits, listing, pauses, repair
 from zart_redis.cli.check_replay import check_replay
 from zart_redis.cli.demo.command import demo
 from zart_redis.cli.dev import dev
@@ -25,6 +25,7 @@ app = command_line(
 )
 for command in COMMANDS:
     app.command({"list_executions": "list", "export": "history"}.get(command.__name__))(command)
+app.add_typer(limits.app)
 
 
 def main() -> None:

@@ -183,7 +183,7 @@ class Admin(Client):
         if described is None:
             raise ExecutionNotFound(execution_id)
         with decoding_errors_for(execution_id):
-            return registry.handlers.get_unambiguous(described[0][Field.TASK].decode())
+            return registry.handlers.get_unambiguous(described.fields[Field.TASK].decode())
 
     def _rule(
         self, execution_id: str | None, task_name: str | None, step_pattern: str | None, extend: bool

@@ -12,6 +12,7 @@ from enum import StrEnum
 from zart_redis.client.connection import Client
 from zart_redis.errors import SerializationError
 from zart_redis.layout import Key
+from zart_redis.limits import limit_in_words
 from zart_redis.store.store import Partition
 
 EXAMINED_AT_ONCE = 100
@@ -50,6 +51,8 @@ class Problem(StrEnum):
     HELD = "held"
     """No code here can continue it: its task or step is unknown, or what is recorded does not fit the code. Not
     repaired: it resumes by itself when code that fits is there."""
+    LIMIT = "limit"
+    """A slot of a limit that is not counted, or that nobody uses; or a line that does not move."""
     UNREAD = "unread"
     """A queue with work, from which no live worker takes any. Not repaired: start a worker with this queue."""
 
@@ -91,6 +94,9 @@ async def _examine(partition: Partition, repair: bool) -> AsyncIterator[Finding]
                     yield finding
             else:
                 yield Finding(Problem(word), execution_id, detail)
+    async for row in partition.transitions.read_limits("counters"):
+        for detail in await partition.transitions.check_limit(row.counter, repair):
+            yield Finding(Problem.LIMIT, limit_in_words(row.counter), detail)
     async for orphans in partition.scans.orphans(EXAMINED_AT_ONCE):
         for key in await partition.transitions.delete_orphans(orphans, repair):
             yield Finding(Problem.ORPHAN, f"{partition.prefix}{key}")

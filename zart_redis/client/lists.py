@@ -8,12 +8,13 @@ import binascii
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
 from zart_redis import names
-from zart_redis.client.connection import Client, decoding_errors_for, read_status
+from zart_redis.client.connection import decoding_errors_for, read_status
+from zart_redis.client.limits import Limits
 from zart_redis.client.views import execution_record
 from zart_redis.errors import InvalidInput, SerializationError
 from zart_redis.logs import get_logger
@@ -43,9 +44,11 @@ class Stats:
     """How many live executions of each task are bound to each version; those that have not begun are bound to none."""
     held: int = 0
     """Executions and scheduled steps that no code here can run; see `doctor`."""
+    waiting_for_limits: Mapping[str, int] = field(default_factory=dict)
+    """How many wait for a slot, by the name of the limit."""
 
 
-class Lists(Client):
+class Lists(Limits):
     async def list_executions(
         self,
         *,
@@ -111,7 +114,7 @@ class Lists(Client):
                     by_version.setdefault(bucket.task, Counter())[bucket.version or 1] += count
             for name, depth in (await partition.queries.queues()).items():
                 queues[name] = depth if name not in queues else queues[name] + depth
-        return Stats(by_status, by_task, queues, by_version, held)
+        return Stats(by_status, by_task, queues, by_version, held, await self._waiting_for_limits())
 
 
 def _listed(execution_id: str, x: Mapping[str, bytes]) -> ExecutionRecord | None:

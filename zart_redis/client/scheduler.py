@@ -31,7 +31,8 @@ from zart_redis.handlers import Handler, definition_of
 from zart_redis.layout import Field
 from zart_redis.model import ExecutionRecord, ExecutionStatus
 from zart_redis.registry import HandlerDefinition
-from zart_redis.store.replies import Started
+from zart_redis.store.replies import Described, Started
+from zart_redis.store.store import Store
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -130,8 +131,11 @@ class DurableScheduler(Admin, Lists, Runs, Doctor):
         id is live. Bad input raises what `start` raises, before any of them is started.
         """
         wanted = [_request(item) for item in requests]
-        prepared = [self._prepare(request, _declared(request)) for request in wanted]
+        handlers = [_declared(request) for request in wanted]
+        prepared = [self._prepare(request, handler) for request, handler in zip(wanted, handlers, strict=True)]
         store = await self._open()
+        for handler in handlers:
+            _check_partitions(store, handler)
         started: list[bool] = []
         for begin in range(0, len(prepared), STARTED_AT_ONCE):
             batch = prepared[begin : begin + STARTED_AT_ONCE]
@@ -140,12 +144,15 @@ class DurableScheduler(Admin, Lists, Runs, Doctor):
         return started
 
     async def _start(self, request: StartRequest, definition: HandlerDefinition | None = None) -> Started:
-        arguments = self._prepare(request, definition or _declared(request))
-        return await (await self._open()).partition(request.execution_id).transitions.start(*arguments)
+        handler = definition or _declared(request)
+        arguments = self._prepare(request, handler)
+        store = await self._open()
+        _check_partitions(store, handler)
+        return await store.partition(request.execution_id).transitions.start(*arguments)
 
     def _prepare(
         self, request: StartRequest, handler: HandlerDefinition | None
-    ) -> tuple[str, str, str, bytes, int | None, int | None, str]:
+    ) -> tuple[str, str, str, bytes, int | None, int | None, str, str]:
         """The checked arguments of the transition."""
         names.check_name(request.execution_id, "an execution id")
         queue = request.queue
@@ -153,11 +160,13 @@ class DurableScheduler(Admin, Lists, Runs, Doctor):
             queue = handler.queue if handler else "default"
         names.check_name(queue, "the name of a queue")
         names.check_optional(request.triggered_by or None, "who starts it")
-        data = self._encode_input(handler, request.data, f"the input of task {request.task_name!r}")
+        what = f"the input of task {request.task_name!r}"
+        data = self._encode_input(handler, request.data, what)
+        limits = handler.encode_limits(handler.input.decode(data, what)) if handler and handler.limits else ""
         delay_ms = None if request.delay is None else to_ms(request.delay, what="delay")
         timeout_ms = handler.timeout_ms if handler else None
         by = request.triggered_by or ""
-        return request.execution_id, request.task_name, queue, data, delay_ms, timeout_ms, by
+        return request.execution_id, request.task_name, queue, data, delay_ms, timeout_ms, by, limits
 
     # ---- follow ----
 
@@ -167,9 +176,9 @@ class DurableScheduler(Admin, Lists, Runs, Doctor):
         Raises:
             ExecutionNotFound: there is no execution with this id, or its retention has passed.
         """
-        x, waits, awaited = await self._describe(execution_id)
+        described = await self._describe(execution_id)
         with decoding_errors_for(execution_id):
-            return execution_record(execution_id, x, waits_of(x, waits, awaited))
+            return execution_record(execution_id, described.fields, waits_of(described))
 
     async def wait(self, execution_id: str, timeout: Duration | None = None) -> ExecutionRecord:
         """Wait until the execution has finished, successfully or not. Completion wakes the caller; nothing polls.
@@ -223,9 +232,7 @@ class DurableScheduler(Admin, Lists, Runs, Doctor):
         await self.start_for(handler, execution_id, data)
         return await self.wait_for(handler, execution_id, timeout)
 
-    async def _describe(
-        self, execution_id: str
-    ) -> tuple[dict[str, bytes], dict[tuple[str, str], int | None], dict[str, str]]:
+    async def _describe(self, execution_id: str) -> Described:
         names.check_name(execution_id, "an execution id")
         partition = (await self._open()).partition(execution_id)
         described = await partition.transitions.read_execution(execution_id)
@@ -244,7 +251,7 @@ class DurableScheduler(Admin, Lists, Runs, Doctor):
             async with store.signals.listen(channel, lambda _: completed.set()):
                 while True:
                     completed.clear()
-                    x, _, _ = await self._describe(execution_id)
+                    x = (await self._describe(execution_id)).fields
                     with decoding_errors_for(execution_id):
                         if ExecutionStatus(x[Field.STATUS].decode()).is_final:
                             return x
@@ -275,6 +282,11 @@ class DurableScheduler(Admin, Lists, Runs, Doctor):
         partition = (await self._open()).partition(execution_id)
         cancelled = await partition.transitions.cancel(execution_id, self.settings.retention)
         return cancelled.was_live
+
+
+def _check_partitions(store: Store, handler: HandlerDefinition | None) -> None:
+    if handler is not None and handler.limits:
+        store.check_limits()
 
 
 def _request(item: StartRequest | tuple[str, str, Any]) -> StartRequest:

@@ -16,10 +16,11 @@ from zart_redis.engine import journal
 from zart_redis.error_codec import recorded_summary
 from zart_redis.errors import RemoteError
 from zart_redis.layout import Field, Record, Wait
+from zart_redis.limits import limit_in_words
 from zart_redis.model import ExecutionRecord, ExecutionStatus, PauseRule, WaitDetail, WaitKind, WorkerInfo, from_ms
 from zart_redis.printable import printable_json
 from zart_redis.store.decoding import read_blame
-from zart_redis.store.replies import RunRows
+from zart_redis.store.replies import Described, RunRows
 
 _ANY: Codec[Any] = codec_for(Any)
 
@@ -75,11 +76,9 @@ def _time(value: bytes | None) -> datetime | None:
     return None if value is None else from_ms(int(value))
 
 
-def waits_of(
-    x: Mapping[str, bytes], waits: Mapping[tuple[str, str], int | None], awaited: Mapping[str, str]
-) -> tuple[WaitDetail, ...]:
-    """What ends the wait of an execution, from its fields, its registered waits, and the steps that it waits for: why
-    the last worker could not run each, or ""."""
+def waits_of(described: Described) -> tuple[WaitDetail, ...]:
+    """What ends the wait of an execution."""
+    x, waits, awaited, counter, place = described
     if (Wait.HELD, "") in waits:
         reason = x.get(Field.HELD, b"").decode(errors="replace")
         return (WaitDetail(WaitKind.HELD, reason, _due_at(waits[Wait.HELD, ""])),)
@@ -94,6 +93,8 @@ def waits_of(
         found.append(held if unrunnable else WaitDetail(WaitKind.STEP, name))
     if (blame := read_blame(x.get(Field.BLAME, b""))).suspect and x[Field.FENCE].endswith(b"@"):
         found.append(WaitDetail(WaitKind.QUARANTINE, str(blame)))
+    if counter:
+        found.append(WaitDetail(WaitKind.LIMIT, limit_in_words(counter), place=place))
     if Field.PAUSED_BY in x:
         found.append(WaitDetail(WaitKind.PAUSE, x[Field.PAUSED_BY].decode()))
     if x.get(Field.PENDING_RETENTION):
@@ -145,10 +146,17 @@ def wait_text(wait: WaitDetail) -> str:
 
 def wait_text_until(wait: WaitDetail) -> str:
     """A wait in words, with its due time."""
+    if wait.place is not None:
+        return f"{wait_text(wait)}, {_ordinal(wait.place)} in line"
     if wait.due_at is None:
         return wait_text(wait)
     until = "; next try at" if wait.kind is WaitKind.HELD else " until"
     return f"{wait_text(wait)}{until} {wait.due_at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _ordinal(number: int) -> str:
+    is_teen = 11 <= number % 100 <= 13
+    return f"{number}{'th' if is_teen else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
 
 
 def reasons(

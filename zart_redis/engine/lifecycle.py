@@ -25,8 +25,15 @@ from zart_redis.engine.observer import (
 )
 from zart_redis.engine.passes import PauseRuleFor
 from zart_redis.engine.ports import BodyPort
-from zart_redis.errors import ExecutionTimeout, HandlerCrashed, MaxRetriesExhausted, SerializationError, ZartError
-from zart_redis.layout import FailReason, Wait
+from zart_redis.errors import (
+    ExecutionTimeout,
+    HandlerCrashed,
+    InvalidInput,
+    MaxRetriesExhausted,
+    SerializationError,
+    ZartError,
+)
+from zart_redis.layout import UNKNOWN_COUNTERS, FailReason, Wait
 from zart_redis.model import BodyClaim, Clock, ExecutionInfo, ExecutionStatus, Fenced, idempotency_key, run_of
 from zart_redis.registry import HandlerDefinition
 
@@ -100,6 +107,14 @@ class BodyRun:
             else:
                 await self._fail_for_good(error, execution)
             return
+        if claim.limits == UNKNOWN_COUNTERS:
+            try:
+                limits = handler.encode_limits(data)
+            except InvalidInput as error:
+                await self._fail_for_good(error, execution)
+                return
+            if not await self._port.gate(limits):
+                return
 
         async def body() -> Any:
             return await handler.body(data)
@@ -161,7 +176,8 @@ class BodyRun:
             await self._port.finish(data, self._handler.retention_ms)
             self._ended(ExecutionStatus.COMPLETED)
         else:
-            await self._port.continue_as_new(data, self._handler.timeout_ms, execution.received_events)
+            limits = self._limits_of(data)
+            await self._port.continue_as_new(data, self._handler.timeout_ms, execution.received_events, limits)
 
     async def _release(self, reason: ReleaseReason) -> None:
         self._observer.released(self._claim, Release(reason))
@@ -183,7 +199,7 @@ class BodyRun:
             clock=self._clock,
             pause_rule=self._pause_rule,
             history=history,
-            encode_input=self._encode_input,
+            encode_input=self._encode_next_input,
         )
         if self._draining:
             self.execution.drain()
@@ -209,9 +225,16 @@ class BodyRun:
     def _encode_error(self, error: Exception) -> bytes:
         return failures.UNDECLARED.encode(error, self._context.max_payload)
 
-    def _encode_input(self, data: Any) -> bytes:
+    def _encode_next_input(self, data: Any) -> bytes:
+        """The input of the next run, which begins under limits that can be found out."""
         what = f"the input of task {self._claim.task!r}"
-        return self._handler.encode_input(data, self._context.max_payload, what)
+        encoded = self._handler.encode_input(data, self._context.max_payload, what)
+        self._limits_of(encoded)
+        return encoded
+
+    def _limits_of(self, data: bytes) -> str:
+        handler = self._handler
+        return handler.encode_limits(handler.input.decode(data, "the input")) if handler.limits else ""
 
     def _encode_output(self, value: Any) -> bytes:
         what = f"the output of task {self._claim.task!r}"

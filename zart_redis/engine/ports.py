@@ -78,14 +78,22 @@ class BodyPort(Protocol):
     async def limit(self, timeout_ms: int) -> None:
         """Set the execution's deadline, counted from its start, unless it has one."""
 
+    async def gate(self, limits: str) -> bool:
+        """Ask for a slot of each limit of the run. Returns False if it has to wait: then this worker holds it no
+        more."""
+        ...
+
     async def finish(self, output: bytes, retention_ms: int | None) -> None:
         """Complete the execution."""
 
-    async def continue_as_new(self, data: bytes, timeout_ms: int | None, received: Collection[str]) -> None:
+    async def continue_as_new(
+        self, data: bytes, timeout_ms: int | None, received: Collection[str], limits: str
+    ) -> None:
         """End the run, and begin the next one with this input and an empty history.
 
         Args:
             timeout_ms: the time that the next run has.
+            limits: those of the next run.
             received: names of the events that the body has received. The others become events of the next run.
         """
 

@@ -80,7 +80,9 @@ class Field(StoredName):
     PENDING_RETENTION = auto()
     """The retention in ms, while a body that has returned waits for its last scheduled steps."""
     NEEDS = auto()
-    """Features, separated by spaces, without which a version must leave this execution alone."""
+    """Features, separated by spaces, without which a version must leave this execution alone; see `Feature`."""
+    LIMITS = auto()
+    """The counters of the limits that it begins under, and how far it has got; see `scripts/lib/limits.lua`."""
 
 
 class StepField(StoredName):
@@ -108,6 +110,18 @@ class StepField(StoredName):
     HOLDS = auto()
     """How often in a row it has been held."""
     HELD_SINCE = auto()
+
+
+class LimitField(StoredName):
+    """First letter of a field of `Key.LIMITS`; a limit's name, or a counter, follows. A value is
+    "<concurrency>,<count>/<ms>/<burst>", where both parts may be empty."""
+
+    DECLARED = "d"
+    """The numbers of the newest worker."""
+    OVERRIDE = "o"
+    """An operator's numbers, of a limit or of one counter."""
+    ARRIVALS = "n"
+    """How many have joined a line; nothing follows."""
 
 
 class ClaimField(StoredName):
@@ -146,6 +160,7 @@ class ClaimField(StoredName):
     FAILED_ATTEMPTS = auto()
     SPEC = auto()
     BLAME = auto()
+    LIMITS = auto()
 
 
 class BlameField(StoredName):

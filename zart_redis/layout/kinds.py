@@ -82,6 +82,10 @@ class Timer(StoredName):
     """Scheduled steps set aside to be removed in batches; their key without the prefix follows."""
     ENTRY = "e"
     """A stream entry that no worker has understood yet; JSON `[queue, entry]` follows."""
+    LIMIT = "l"
+    """The line of a counter may move; the counter follows."""
+    CHANGED_LIMIT = "L"
+    """The numbers of a limit have changed, and its lines may move; JSON `[name, cursor in Key.COUNTERS]` follows."""
 
 
 class Entry(StoredName):
@@ -191,6 +195,13 @@ class Size(int, Enum):
 
 TIMER_PREFIX = "\x1f"
 """Begins the names under which timers of asyncio are recorded; no name of a user holds a control character."""
+
+
+KEY_SEPARATOR = "\x1f"
+"""Separates the name of a limit from the key in a counter."""
+
+UNKNOWN_COUNTERS = "0/0/0/"
+"""`Field.LIMITS` of a run whose counters the worker that has claimed it is to find out."""
 
 
 _RECORDS = frozenset(kind.encode() for kind in Record)

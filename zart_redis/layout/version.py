@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-VERSION = (1, 4)
+from enum import auto
+
+from zart_redis.layout.name import StoredName
+
+VERSION = (1, 5)
 """Major and minor number of this layout. Versions of one major number work side by side."""
 LAYOUT = "{}.{}".format(*VERSION)
 """The version as it is stored."""
 
-FEATURES: frozenset[str] = frozenset({"versions"})
-"""What the field `needs` of an execution may ask for and this version provides."""
+
+class Feature(StoredName):
+    """What the field `needs` of an execution may ask for and this version provides."""
+
+    VERSIONS = auto()
+    LIMITS = auto()
+
+
+FEATURES: frozenset[str] = frozenset(Feature)
 
 
 def is_supported(layout: str) -> bool:

@@ -45,7 +45,9 @@ _PLAIN: Mapping[str, type[Enum]] = {
     "DEATH": layout.DeathField,
     "CAUSE": layout.Cause,
     "HEARTBEAT": layout.HeartbeatField,
+    "LIMIT_FIELD": layout.LimitField,
     "META": layout.Meta,
+    "FEATURE": layout.Feature,
     "SIGNAL": layout.Signal,
     "FAIL_REASON": layout.FailReason,
     "TRIGGER": layout.Trigger,
@@ -68,6 +70,8 @@ _CONSTANTS: Mapping[str, Mapping[str, Any]] = {
         "fields": f" {' '.join(layout.Field)} ",
         "features": f" {' '.join(sorted(layout.FEATURES))} ",
         "timer_prefix": layout.TIMER_PREFIX,
+        "key_separator": layout.KEY_SEPARATOR,
+        "unknown_counters": layout.UNKNOWN_COUNTERS,
     },
 }
 _TABLES = {

@@ -49,6 +49,20 @@ class Cancelled(NamedTuple):
     """Its final status if it had already ended; None if there is no such execution."""
 
 
+class Described(NamedTuple):
+    """An execution and what it waits for."""
+
+    fields: dict[str, bytes]
+    waits: dict[tuple[str, str], int | None]
+    """The registered waits, and when they are due in ms."""
+    awaited: dict[str, str]
+    """Some of the scheduled steps that it waits for: why the last worker could not run each, or ""."""
+    counter: str
+    """The counter of a limit in whose line it is, or ""."""
+    place: int | None
+    """Its place there, from 1."""
+
+
 class Rerun(NamedTuple):
     """The new run, and the recorded names that run again, are preserved, and are preserved although they were recorded
     after one that runs again."""
@@ -57,6 +71,17 @@ class Rerun(NamedTuple):
     rerun: list[str]
     preserved: list[str]
     stale: list[str]
+
+
+class CounterRow(NamedTuple):
+    """A counter of a limit, with the numbers that count for it."""
+
+    counter: str
+    held: int
+    waiting: int
+    concurrency: int | None
+    rate: str
+    """As it is stored; "" for none."""
 
 
 class Due(NamedTuple):

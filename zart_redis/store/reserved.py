@@ -5,7 +5,6 @@ They are used for nothing else. What is built moves to `layout`.
 
 RESERVED = {
     "Field.TAGS": "tags of an execution",
-    "Field.LIMITS": "slots of limits that it holds or waits for",
     "Field.TRACE": "trace context",
     "Field.PARENT": "the execution that started it and awaits its end",
     "Field.PROGRESS": "progress that a step reports",
@@ -17,12 +16,10 @@ RESERVED = {
     "Record.PATCH 'p'": "a version decision of a body",
     "Wait.MESSAGE 'm'": "a message",
     "Wait.CHILD 'k'": "a child execution",
-    "Wait.LIMIT 'l'": "a slot of a limit",
     "Timer.RECURRING 't'": "the next occurrence of a recurring execution",
     "Timer.MAIL 'm'": "mail whose delivery is retried",
     "Key 'm:{id}'": "the mailbox of an id",
     "Key 'v:{id}:{name}'": "published values and streams",
-    "Key 'l:{limit}'": "a limit and its line",
     "Key 't:{recurring}'": "a recurring execution",
     "Key 'mail'": "the stream of what must reach other partitions",
     "Key 'from:{id}'": "origins of delivered mail",

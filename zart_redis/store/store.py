@@ -139,6 +139,14 @@ class Store:
         """The partition that an execution lives in."""
         return self.partitions[partition_of(execution_id, len(self.partitions))]
 
+    def check_limits(self) -> None:
+        """Raises ConfigurationError if limits cannot be kept."""
+        if len(self.partitions) > 1:
+            raise ConfigurationError(
+                f"the namespace {self.settings.namespace!r} has {len(self.partitions)} partitions: in this version "
+                "limits work only with one"
+            )
+
     def _partition(self, number: int) -> Partition:
         own = prefix(self.settings.namespace, number)
         return Partition(self.connections, own, self._patience, self.clock, self._confirm)

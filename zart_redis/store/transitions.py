@@ -13,7 +13,7 @@ from typing import Any, Literal
 from redis import exceptions
 
 from zart_redis.errors import ConfigurationError, SchedulerError, SerializationError
-from zart_redis.layout import Field, Lane
+from zart_redis.layout import Field, Lane, LimitField
 from zart_redis.model import BodyClaim, Clock, EventDelivery, Fenced, StepClaim, Unreadable, Unserved
 from zart_redis.store.claims import read_claims, read_unreadable
 from zart_redis.store.commits import Commits
@@ -24,7 +24,9 @@ from zart_redis.store.lua import SCRIPTS
 from zart_redis.store.redis_errors import cannot_read
 from zart_redis.store.replies import (
     Cancelled,
+    CounterRow,
     Death,
+    Described,
     Due,
     Heartbeat,
     Held,
@@ -85,9 +87,11 @@ class Transitions:
         delay_ms: int | None,
         timeout_ms: int | None,
         by: str,
+        limits: str = "",
     ) -> Started:
         waits = (_or_empty(delay_ms), _or_empty(timeout_ms))
-        reply = await self._run("start", execution_id, task, queue, data, *waits, _nonce(), by)
+        limited = (limits,) if limits else ()
+        reply = await self._run("start", execution_id, task, queue, data, *waits, _nonce(), by, *limited)
         if reply[0] == b"exists":
             return Started(None, reply[1].decode())
         return Started(int(reply[1]), "scheduled")
@@ -145,16 +149,14 @@ class Transitions:
             return None
         return EventDelivery(text(reply)) if isinstance(reply, bytes) else text(reply[1])
 
-    async def read_execution(
-        self, execution_id: str
-    ) -> tuple[dict[str, bytes], dict[tuple[str, str], int | None], dict[str, str]] | None:
-        """The fields, the waits and when they are due in ms, and some of the scheduled steps that it waits for: why the
-        last worker could not run each, or ""."""
+    async def read_execution(self, execution_id: str) -> Described | None:
         reply = await self._run("read_execution", execution_id)
         if not reply:
             return None
-        x, waits, awaited = reply
-        return fields(x), decode_waits(waits), {name: text(why) for name, why in mapping(awaited).items()}
+        x, waits, awaited, counter, before = reply
+        why = {name: text(reason) for name, reason in mapping(awaited).items()}
+        place = None if before == b"" else before + 1
+        return Described(fields(x), decode_waits(waits), why, text(counter), place)
 
     async def read_runs(self, execution_id: str) -> dict[int, dict[str, bytes]]:
         """The fields of each run of an execution; {} if there is no such execution."""
@@ -173,6 +175,35 @@ class Transitions:
         events, *bodies = await self._run("read_run", execution_id, run)
         body, on_failure = (RunRows(mapping(r), mapping(c), log) for r, c, log in bodies)
         return mapping(events), body, on_failure
+
+    async def set_limit(self, name: str, counter: str, concurrency: str, rate: str) -> bool:
+        """Set an operator's numbers, or remove them with "-". "" leaves one as it is. Returns whether that has changed
+        anything."""
+        return bool(await self._run("set_limit", LimitField.OVERRIDE, name, counter, concurrency, rate) == b"set")
+
+    async def declare_limit(self, name: str, numbers: str) -> None:
+        await self._run("set_limit", LimitField.DECLARED, name, name, *numbers.split(",", 1))
+
+    async def read_limits(self, what: Literal["numbers", "counters"]) -> AsyncIterator[CounterRow]:
+        """The counters that have been given numbers, or that are in use; some of them more than once."""
+        cursor: bytes | str = "0"
+        while True:
+            cursor, *flat = await self._run("read_limits", what, cursor)
+            for counter, held, waiting, concurrency, rate in zip(*(flat[i::5] for i in range(5)), strict=True):
+                many = int(concurrency) if concurrency != b"" else None
+                yield CounterRow(text(counter), held, waiting, many, text(rate))
+            if cursor == b"0":
+                return
+
+    async def check_limit(self, counter: str, repair: bool) -> list[str]:
+        """What is wrong with a counter, in words."""
+        found: list[str] = []
+        for place in ("slots", "line"):
+            cursor: bytes | str = "0"
+            while cursor != b"0":
+                cursor, *more = await self._run("check_limit", "1" if repair else "0", counter, place, cursor)
+                found += map(loose_text, more)
+        return found
 
     async def read_held(self, most: int) -> AsyncIterator[HeldWork]:
         """What is held because it needs other code, at most about as much in one script."""
@@ -276,8 +307,14 @@ class Transitions:
     async def finish(self, held: Held, output: bytes, retention_ms: int) -> None:
         await self._run("finish", *held, output, retention_ms)
 
-    async def continue_as_new(self, held: Held, data: bytes, timeout_ms: int | None, received: Iterable[str]) -> None:
-        await self._run("continue_as_new", *held, data, _or_empty(timeout_ms), *received)
+    async def gate(self, held: Held, limits: str) -> bool:
+        """Returns False if the run waits for a limit, and is not held any more."""
+        return bool(await self._run("gate", held.execution_id, held.fence, limits) == b"admitted")
+
+    async def continue_as_new(
+        self, held: Held, data: bytes, timeout_ms: int | None, received: Iterable[str], limits: str = ""
+    ) -> None:
+        await self._run("continue_as_new", *held, data, _or_empty(timeout_ms), limits, *received)
 
     async def fail(self, held: Held, error: bytes, retention_ms: int) -> None:
         await self._run("fail", *held, error, retention_ms)

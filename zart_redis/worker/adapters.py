@@ -113,11 +113,16 @@ class BodyAdapter:
     async def limit(self, timeout_ms: int) -> None:
         await self._transitions.set_deadline(self._held, timeout_ms)
 
+    async def gate(self, limits: str) -> bool:
+        return await self._transitions.gate(self._held, limits)
+
     async def finish(self, output: bytes, retention_ms: int | None) -> None:
         await self._transitions.finish(self._held, output, self._retention(retention_ms))
 
-    async def continue_as_new(self, data: bytes, timeout_ms: int | None, received: Collection[str]) -> None:
-        await self._transitions.continue_as_new(self._held, data, timeout_ms, received)
+    async def continue_as_new(
+        self, data: bytes, timeout_ms: int | None, received: Collection[str], limits: str
+    ) -> None:
+        await self._transitions.continue_as_new(self._held, data, timeout_ms, received, limits)
 
     async def fail(self, error: bytes, retention_ms: int | None) -> None:
         await self._transitions.fail(self._held, error, self._retention(retention_ms))

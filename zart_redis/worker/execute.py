@@ -226,6 +226,10 @@ class Executor(Service):
         if handler is None:
             await self._hold_unknown(claim, port)
             return
+        if handler.limits and len(self.partitions) > 1:
+            release = Release(ReleaseReason.CODE_MISMATCH, delay_of(claim), "limits work only with one partition")
+            await self._release(claim, lambda delay_ms: port.hold(delay_ms or 0, release.detail), release)
+            return
         if newer := [name for name, record in claim.records.items() if is_newer_record(record)]:
             release = Release(ReleaseReason.NEWER_RECORD, delay_of(claim), f"a newer version has recorded {newer[0]!r}")
             await self._release(claim, lambda delay_ms: port.hold(delay_ms or 0, release.detail), release)

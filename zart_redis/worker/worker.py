@@ -26,6 +26,7 @@ from zart_redis.worker.held import HeldWork
 from zart_redis.worker.kept import KeptBodies
 from zart_redis.worker.known import KnownHandlers
 from zart_redis.worker.lease import Lease
+from zart_redis.worker.limits import DeclaredLimits
 from zart_redis.worker.pauses import PauseRules
 from zart_redis.worker.quarantine import LoneQuarantine, Trials
 from zart_redis.worker.recovery import Recovery
@@ -172,6 +173,7 @@ class Worker:
         )
         return [
             pauses,
+            DeclaredLimits(store.partitions, self._handlers),
             *(Timers(partition, self._clock, observer) for partition in store.partitions),
             *recovery.values(),
             Lease(store, settings, self.id, executor, recovery, self._beats),

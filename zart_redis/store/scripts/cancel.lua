@@ -2,7 +2,8 @@
 --
 -- takes: id, retention, nonce
 -- returns: 'cancelled' | 'missing' | {'finished', status} | {'needs', features}
--- emits: the final status to those who wait for the execution; a revoke to the worker that holds it
+-- emits: the final status to those who wait for the execution; a revoke to the worker that holds it;
+--   a stream entry for what gets its slots
 -- repeat: nonce — the nonce that ended it returns 'cancelled' again
 -- confirm: yes — the caller relies on it
 -- memory: allow

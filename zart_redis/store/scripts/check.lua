@@ -7,7 +7,7 @@
 --   'expiry' it is finished and will not expire, or live and will; 'leftover' it is finished and owns waits, timers or
 --   scheduled steps; 'child <name>' nothing holds a scheduled step; 'damaged <why>' it cannot be read, or was set aside;
 --   'orphan' other keys of it remain, but it does not; 'newer <what>' this version does not know it; 'more' it has too
---   many scheduled steps for this script, see check_steps
+--   many scheduled steps for this script, see check_steps; 'limit <what>' a slot that it holds is not counted
 -- emits: a stream entry for what was lost, when repairing
 -- repeat: same — what is repaired is not found again
 -- confirm: no — a lost repair is found again
@@ -66,6 +66,9 @@ local function will_wake(id, x)
   if x.unserved ~= '' then
     return is_unserved(x.bucket .. ':' .. x.unserved, execution_member(id))
   end
+  if is_in_line(id, x) then
+    return true
+  end
   if x.pending_retention ~= '' then
     return redis.call('HLEN', KEY.steps(id, x.scope)) > 0
   end
@@ -95,13 +98,14 @@ local function requeue(id, x)
     release_from_pause(id, x)
     if x.unserved ~= '' then
       end_hold(id)
+      x.unserved = ''
     end
     redis.call('HDEL', KEY.execution(id), FIELD.pending_retention)
     detach(id, x, next_fence(x.fence, ''))
-    enqueue(id, x)
-    if x.status == STATUS.waiting then
-      set_status(id, x, STATUS.running)
+    if x.limits ~= '' and not is_admitted(x.limits) then
+      leave_limits(id, x)
     end
+    wake(id, x)
     reschedule_timer(id, x)
   end
 end
@@ -116,7 +120,24 @@ local function check_timer(id, x)
   end
 end
 
+-- Whether a run has all the slots that it says it holds. It keeps them, even above a limit.
+local function check_slots(id, x)
+  local gates = read_gates(x.limits)
+  for i = 1, gates.held do
+    if not redis.call('ZSCORE', KEY.slots(gates.counters[i]), execution_member(id)) then
+      report(id, 'limit its slot of ' .. shown(gates.counters[i]) .. ' is not counted')
+      if repair then
+        redis.call('SADD', KEY.counters, gates.counters[i])
+        redis.call('ZADD', KEY.slots(gates.counters[i]), now(), execution_member(id))
+      end
+    end
+  end
+end
+
 local function check_live(id, x)
+  if x.limits ~= '' then
+    check_slots(id, x)
+  end
   if x.entry == '' and not will_wake(id, x) then
     report(id, 'lost')
     requeue(id, x)

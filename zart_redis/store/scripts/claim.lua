@@ -3,7 +3,8 @@
 -- takes: worker, limit, lane, handlers, queue_count, queues_and_delivered...
 --   lane: '' for what is new or was given back; '?' in a quarantine process, for one suspect; '>' for what waits for a
 --   worker of a version that this one runs
---   handlers: JSON of the ranges of versions that the worker runs of each task: {"task": [[first, last], ...]}; '' for all
+--   handlers: JSON of the ranges of versions that the worker runs of each task: {"task": [[first, last], ...]}; '' for all;
+--     [first, last, 1] if the handler has limits
 --   queues_and_delivered: the queues, then pairs (queue, entry) that a blocking read has delivered to this worker
 -- returns: {} if there is nothing | {names of a body's values, names of a scheduled step's values, claims}; a claim is
 --   {'x' | 's', values...}, or {'!', id or '', why} for what could not be read and was set aside, or {'-', id, task,
@@ -97,6 +98,16 @@ local function runnable_version(task, version)
   return highest and string.format('%d', highest)
 end
 
+-- Whether the handler that runs a version begins under limits.
+local function is_limited(task, version)
+  for _, range in ipairs(ranges and ranges[task] or {}) do
+    if range[1] <= tonumber(version) and tonumber(version) <= range[2] then
+      return range[3] ~= nil
+    end
+  end
+  return false
+end
+
 -- Leaves a body to a worker that runs its version; '' means any version of a task that is unknown here.
 local function leave_unserved(id, x, version)
   local wanted = version ~= '' and version or '0'
@@ -141,19 +152,19 @@ local function body_names()
   return { CLAIM.entry, CLAIM.queue, CLAIM.execution_id, CLAIM.fence, CLAIM.scope, CLAIM.task, CLAIM.version,
     CLAIM.attempt, CLAIM.input, CLAIM.created, CLAIM.deadline, CLAIM.fail_reason, CLAIM.failure, CLAIM.has_begun, CLAIM.holds, CLAIM.held_since,
     CLAIM.records, CLAIM.events, CLAIM.steps, CLAIM.waits, CLAIM.completions, CLAIM.clock_base, CLAIM.parked_at,
-    CLAIM.kept_at, CLAIM.news, CLAIM.blame, CLAIM.now }
+    CLAIM.kept_at, CLAIM.news, CLAIM.blame, CLAIM.limits, CLAIM.now }
 end
 
 local function claim_body(queue, entry, id)
   local v = redis.call('HMGET', KEY.execution(id), FIELD.status, FIELD.entry, FIELD.fence, FIELD.scope, FIELD.run,
     FIELD.task, FIELD.attempt, FIELD.input, FIELD.created, FIELD.bucket, FIELD.deadline, FIELD.fail_reason,
     FIELD.failure, FIELD.needs, FIELD.paused_deadline_ms, FIELD.started, FIELD.clock_base, FIELD.kept_by, FIELD.parked_at,
-    FIELD.held, FIELD.trigger, FIELD.blame, FIELD.version)
+    FIELD.held, FIELD.trigger, FIELD.blame, FIELD.version, FIELD.limits)
   -- A queued one is not paused, and waits for no other worker.
   local x = { status = v[1] or '', entry = v[2], fence = v[3], scope = v[4] or '', run = v[5] or '', task = v[6] or '',
     attempt = v[7] or '', input = v[8] or '', created = v[9] or '', bucket = v[10] or '', deadline = v[11] or '',
     fail_reason = v[12] or '', failure = v[13] or '', started = v[16] or '', clock_base = v[17], kept_by = v[18] or '',
-    held = v[20] or '', trigger = v[21], blame = v[22] or '', version = v[23] or '', queue = queue, paused_by = '',
+    held = v[20] or '', trigger = v[21], blame = v[22] or '', version = v[23] or '', limits = v[24] or '', queue = queue, paused_by = '',
     unserved = '' }
   if x.status ~= '' and not is_live(x.status) and not is_final(x.status) then
     error('unknown status')
@@ -201,6 +212,10 @@ local function claim_body(queue, entry, id)
       if bound == '' and version ~= '1' then
         bind_version(id, x, version)
       end
+      if x.limits == '' and is_limited(x.task, version) then
+        x.limits = LAYOUT.unknown_counters
+        redis.call('HSET', KEY.execution(id), FIELD.limits, x.limits)
+      end
       x.started = string.format('%d', now())
       redis.call('HSET', KEY.execution(id), FIELD.started, x.started)
     end
@@ -213,7 +228,7 @@ local function claim_body(queue, entry, id)
   claims[#claims + 1] = { ENTRY.execution, entry, queue, id, x.fence, x.scope, x.task, version, x.attempt,
     x.input, x.created, x.deadline, x.fail_reason, x.failure, has_begun and '1' or '', holds, held_since,
     body.records, body.events, body.steps, body.waits, body.completions, x.clock_base or x.started, v[19] or '', kept_at,
-    body.news, x.blame, now() }
+    body.news, x.blame, x.limits, now() }
 end
 
 -- The names of the values in the claim of a scheduled step.

@@ -4,7 +4,8 @@
 -- takes: items...
 --   items: of seven each: id, fence, scope, queue, entry, name, record
 -- returns: for each item 'completed' | 'fenced' | 'again' if something else of that execution must be completed first
--- emits: the body's stream entry, or the final status to those who wait for the execution
+-- emits: the body's stream entry, or the final status to those who wait for the execution;
+--   a stream entry for what gets its slots
 -- repeat: fenced — the step is gone
 -- confirm: yes — the body builds on it
 -- memory: allow

@@ -1,15 +1,16 @@
 -- continue_as_new: running -> scheduled, in a new run with an empty history. The scheduled steps of the old run have ended.
 --
--- takes: id, fence, scope, ack, input, timeout, received...
+-- takes: id, fence, scope, ack, input, timeout, limits, received...
 --   input: of the new run
 --   timeout: ms; '' for none
+--   limits: as for `start`, of the new run; '' for none
 --   received: names of the events that the body has received; the others become events of the new run
 -- returns: 'continued' | 'fenced'
--- emits: a stream entry
+-- emits: a stream entry; a stream entry for what gets its slots
 -- repeat: fenced — the new run has another fence
 -- confirm: yes — it is the end of the work
 -- memory: allow
-local id, fence, scope, ack, input, timeout = unpack(ARGV, 2, 7)
+local id, fence, scope, ack, input, timeout, limits = unpack(ARGV, 2, 8)
 local x = read_execution(id)
 if not is_held_by(id, x, fence, scope, ack) then
   return 'fenced'
@@ -22,7 +23,7 @@ local number = tonumber(x.run) + 1
 -- numbers have.
 local function move_events()
   local received, moved = {}, {}
-  for i = 8, #ARGV do
+  for i = 9, #ARGV do
     received[ARGV[i]] = true
   end
   local events = redis.call('HGETALL', KEY.events(id, x.run))
@@ -56,13 +57,16 @@ end
 local events = move_events()
 detach(id, x, next_fence(x.fence, ''), FIELD.finished, now())
 clear_waits(id, x)
+if x.limits ~= '' then
+  leave_limits(id, x)
+end
 set_status(id, x, STATUS.completed)
 local before = archive(id)
 keep_run()
 -- A command that began or resumed the old run, and is sent again, finds its nonce.
 x = begin_run(id, { number = number, fence = x.fence, task = old.task, queue = x.queue, input = input, nonce = old.nonce,
   trigger = TRIGGER.continue_as_new, triggered_by = '', delay = '', timeout = timeout,
-  before = before })
+  before = before, limits = limits ~= '' and limits or nil })
 redis.call('HSET', KEY.execution(id), FIELD.completions, events)
 if old.reply ~= '' then
   redis.call('HSET', KEY.execution(id), FIELD.reply, old.reply)

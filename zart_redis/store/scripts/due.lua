@@ -1,5 +1,5 @@
--- due: fires what is due: delayed starts, sleeps, event timeouts, retries, deadlines, and releases what removed pause rules
--- still hold.
+-- due: fires what is due: delayed starts, sleeps, event timeouts, retries, deadlines; releases what removed pause rules
+-- still hold, and moves the lines of limits.
 --
 -- takes: limit
 -- returns: {fired, when the next timer is due or '', when the next execution expires or '', now, then pairs (id or '', why)
@@ -34,6 +34,10 @@ local function take_expired(id, x)
   release_from_pause(id, x)
   expire_deadline(id, x)
   detach(id, x, next_fence(x.fence, ''))
+  if x.limits ~= '' and not is_admitted(x.limits) then -- it is failed without
+    leave_limits(id, x)
+    redis.call('HDEL', KEY.execution(id), FIELD.limits)
+  end
   enqueue(id, x)
   if x.status == STATUS.waiting then
     set_status(id, x, STATUS.running)
@@ -130,6 +134,28 @@ local function retry_entry(member)
   end
 end
 
+local function move_line(member, counter)
+  if drainable > 0 then
+    redis.call('ZREM', KEY.timers, member)
+    drainable = drainable - promote(counter, drainable)
+  end
+end
+
+-- Looks at the lines of a limit whose numbers have changed, in batches.
+local function move_lines(member, text)
+  local name, cursor = unpack(cjson.decode(text))
+  local scanned = redis.call('SSCAN', KEY.counters, cursor, 'COUNT', 100)
+  redis.call('ZREM', KEY.timers, member)
+  for _, counter in ipairs(scanned[2]) do
+    if limit_of(counter) == name then
+      set_timer(TIMER.limit .. counter, now())
+    end
+  end
+  if scanned[1] ~= '0' then
+    set_timer(changed_limit_member(name, scanned[1]), now())
+  end
+end
+
 local function fire_timer(member)
   local kind, rest = string.sub(member, 1, 1), string.sub(member, 2)
   if kind == TIMER.execution then
@@ -142,6 +168,10 @@ local function fire_timer(member)
     fire(member, drain_dropped_steps, member, rest)
   elseif kind == TIMER.entry then
     fire(member, retry_entry, member)
+  elseif kind == TIMER.limit then
+    fire(member, move_line, member, rest)
+  elseif kind == TIMER.changed_limit then
+    fire(member, move_lines, member, rest)
   else
     put_off_timer(member)
   end

@@ -2,7 +2,7 @@
 --
 -- takes: id, fence, scope, ack, err, retention
 -- returns: 'failed' | 'fenced'
--- emits: the final status to those who wait for the execution
+-- emits: the final status to those who wait for the execution; a stream entry for what gets its slots
 -- repeat: fenced — a finished execution has another fence
 -- confirm: yes — it is the end of the work
 -- memory: allow

@@ -2,7 +2,8 @@
 --
 -- takes: id, fence, scope, ack, output, retention
 -- returns: 'completed' | 'waiting' | 'fenced'
--- emits: the final status to those who wait for the execution; a timer for its deadline while it waits
+-- emits: the final status to those who wait for the execution; a timer for its deadline while it waits;
+--   a stream entry for what gets its slots
 -- repeat: fenced — the body has been detached
 -- confirm: yes — it is the end of the work
 -- memory: allow

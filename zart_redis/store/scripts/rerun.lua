@@ -6,7 +6,8 @@
 --   patterns: `count` patterns of what runs again, then those of what is preserved, see glob
 -- returns: {'rerun', run, names that run again, names preserved, names preserved that were recorded after one that runs
 --   again} | 'missing' | {'conflict', name} if patterns of both kinds match a name | {'needs', features}
--- emits: a stream entry; the final status to those who wait for the old run; a revoke to the worker that holds it
+-- emits: a stream entry; the final status to those who wait for the old run; a revoke to the worker that holds it;
+--   a stream entry for what gets its slots
 -- repeat: nonce — the reply is kept, and returned again
 -- confirm: yes — the caller relies on it
 -- memory: reject

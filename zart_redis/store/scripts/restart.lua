@@ -4,7 +4,8 @@
 --   same_input: '1' to use the input of the old run
 --   timeout: ms; '' for none
 -- returns: {'restarted', run} | 'missing' | {'needs', features}
--- emits: a stream entry; the final status to those who wait for the old run; a revoke to the worker that holds it
+-- emits: a stream entry; the final status to those who wait for the old run; a revoke to the worker that holds it;
+--   a stream entry for what gets its slots
 -- repeat: nonce — the nonce of the run returns its number again
 -- confirm: yes — the caller relies on it
 -- memory: reject

@@ -3,7 +3,7 @@
 -- takes: id, failed_step, nonce, triggered_by
 -- returns: 'retrying' | 'missing' | {'status', status} if the execution has not failed | 'no step' if no failure of this
 --   name is recorded | {'needs', features}
--- emits: a stream entry
+-- emits: a stream entry, once it has a slot of each of its limits
 -- repeat: nonce — the nonce that resumed it returns 'retrying' again
 -- confirm: yes — the caller relies on it
 -- memory: reject
@@ -40,6 +40,10 @@ redis.call('HDEL', x_key, FIELD.error, FIELD.finished)
 redis.call('HSET', x_key, FIELD.nonce, nonce, FIELD.resumed_at, now(), FIELD.clock_base, now(), FIELD.trigger,
   TRIGGER.retry_step, FIELD.triggered_by, triggered_by)
 redis.call('ZREM', KEY.expiring, id)
-enqueue(id, x)
-set_status(id, x, STATUS.running)
+if x.limits ~= '' then
+  ask_again(id, x)
+else
+  enqueue(id, x)
+end
+set_status(id, x, x.entry ~= '' and STATUS.running or STATUS.scheduled)
 return 'retrying'

@@ -2,7 +2,7 @@
 --
 -- takes: id, why, queue, entry
 -- returns: 'set aside'
--- emits: nothing
+-- emits: a stream entry for what gets a slot that it gives back
 -- repeat: same — it is set aside already
 -- confirm: yes — nothing else would report it
 -- memory: allow

@@ -1,13 +1,14 @@
 -- start: nothing, or a finished run -> scheduled.
 --
--- takes: id, task, queue, input, delay, timeout, nonce, triggered_by
+-- takes: id, task, queue, input, delay, timeout, nonce, triggered_by, limits
 --   delay, timeout: ms; '' for none
+--   limits: the counters that it begins under, each with the numbers of its limit, see new_gates; left out if there are none
 -- returns: {'started', run} | {'exists', status} if the id is live | {'needs', features}
 -- emits: a stream entry, or a timer if it is delayed
 -- repeat: nonce — the nonce of the run returns its number again
 -- confirm: yes — the caller relies on it
 -- memory: reject
-local id, task, queue, input, delay, timeout, nonce, triggered_by = unpack(ARGV, 2)
+local id, task, queue, input, delay, timeout, nonce, triggered_by, limits = unpack(ARGV, 2)
 local status, run, last_nonce, last_fence, needs = unpack(redis.call('HMGET', KEY.execution(id), FIELD.status, FIELD.run,
   FIELD.nonce, FIELD.fence, FIELD.needs))
 local number, fence, created, before
@@ -27,7 +28,7 @@ else
 end
 local x = begin_run(id, { number = number, fence = fence, task = task, queue = queue, input = input, nonce = nonce,
   trigger = '', triggered_by = triggered_by, delay = delay, timeout = timeout, created = created,
-  before = before })
+  before = before, limits = limits })
 if delay == '' and timeout == '' then
   return { 'started', number }
 end

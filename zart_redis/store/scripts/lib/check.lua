@@ -37,3 +37,17 @@ local function is_step_lost(id, x, name, repair)
   end
   return true
 end
+
+-- A counter in words.
+local function shown(counter)
+  return (string.gsub(counter, LAYOUT.key_separator, ' '))
+end
+
+-- Whether a run has its place in the line of a limit.
+local function is_in_line(id, x)
+  if x.limits == '' then
+    return false
+  end
+  local gates = read_gates(x.limits)
+  return gates.asked > gates.held and redis.call('ZSCORE', KEY.line(gates.counters[gates.asked]), execution_member(id))
+end

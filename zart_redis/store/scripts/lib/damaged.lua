@@ -20,6 +20,13 @@ local function failure_of(f, ...)
   return why
 end
 
+-- One that nothing will bring up again gives back the slots of its limits.
 local function set_aside(id, why)
   redis.call('HSET', KEY.damaged, id, why)
+  pcall(function()
+    local x = read_execution(id)
+    if x.limits ~= '' and (x.entry == '' or not read_entry(x.queue, x.entry)) then
+      leave_limits(id, x)
+    end
+  end)
 end

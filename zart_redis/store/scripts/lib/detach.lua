@@ -46,6 +46,9 @@ local function complete(id, x, status, retention)
   local expiry = now() + tonumber(retention)
   detach(id, x, next_fence(x.fence, ''), FIELD.finished, now())
   clear_waits(id, x)
+  if x.limits ~= '' then
+    leave_limits(id, x)
+  end
   redis.call('HDEL', KEY.execution(id), FIELD.entry, FIELD.deadline, FIELD.pending_retention, FIELD.blame,
     FIELD.fail_reason, FIELD.paused_by, FIELD.paused_deadline_ms, FIELD.signalled_at,
     FIELD.kept_by, FIELD.parked_at)

@@ -14,11 +14,11 @@ end
 local function read_execution(id)
   local v = redis.call('HMGET', KEY.execution(id), FIELD.status, FIELD.bucket, FIELD.created, FIELD.queue, FIELD.fence,
     FIELD.entry, FIELD.scope, FIELD.deadline, FIELD.run, FIELD.pending_retention, FIELD.paused_by, FIELD.needs,
-    FIELD.kept_by, FIELD.held, FIELD.blame, FIELD.unserved)
+    FIELD.kept_by, FIELD.held, FIELD.blame, FIELD.unserved, FIELD.limits)
   return { status = v[1] or '', bucket = v[2] or '', created = v[3] or '', queue = v[4] or '', fence = v[5] or '',
     entry = v[6] or '', scope = v[7] or '', deadline = v[8] or '', run = v[9] or '', pending_retention = v[10] or '',
     paused_by = v[11] or '', needs = v[12] or '', kept_by = v[13] or '', held = v[14] or '', blame = v[15] or '',
-    unserved = v[16] or '' }
+    unserved = v[16] or '', limits = v[17] or '' }
 end
 
 local function is_held_by(id, x, fence, scope, ack)
@@ -113,7 +113,9 @@ local function wake(id, x)
   if x.paused_by ~= '' or x.unserved ~= '' then
     return -- what was recorded waits for the end of the pause, or for a worker of the right version
   end
-  if x.entry == '' then
+  if x.entry == '' and x.limits ~= '' and not is_admitted(x.limits) then
+    ask_again(id, x)
+  elseif x.entry == '' then
     enqueue(id, x)
     if x.status == STATUS.waiting then
       set_status(id, x, STATUS.running)

@@ -58,8 +58,17 @@ local function abort_run(id, x)
   drop_steps(id, x)
   detach(id, x, free_fence(x.fence), FIELD.finished, now())
   clear_waits(id, x)
+  if x.limits ~= '' then
+    leave_limits(id, x)
+  end
   set_status(id, x, STATUS.cancelled)
   redis.call('PUBLISH', CHANNEL.done(id), STATUS.cancelled)
+end
+
+-- Versions that lack a feature leave the execution alone from now on.
+local function require_feature(id, feature)
+  local needs = redis.call('HGET', KEY.execution(id), FIELD.needs)
+  redis.call('HSET', KEY.execution(id), FIELD.needs, needs and needs .. ' ' .. feature or feature)
 end
 
 -- Binds a run to the version of a handler.
@@ -70,20 +79,21 @@ local function bind_version(id, x, version)
   x.version, x.bucket = version, bucket
   redis.call('HSET', KEY.execution(id), FIELD.version, version, FIELD.bucket, bucket)
   if version ~= '1' then -- which is what those run that know of no versions
-    local needs = redis.call('HGET', KEY.execution(id), FIELD.needs)
-    redis.call('HSET', KEY.execution(id), FIELD.needs, needs and needs .. ' versions' or 'versions')
+    require_feature(id, FEATURE.versions)
   end
 end
 
 -- Returns the execution, whose timer the caller sets if it is delayed or has a deadline.
 --
--- run: { number, fence, task, queue, input, nonce, trigger, triggered_by, delay, timeout, created, before }; trigger,
--- triggered_by, delay and timeout may be ''; created is now if it is left out, before is nil if there was no run
+-- run: { number, fence, task, queue, input, nonce, trigger, triggered_by, delay, timeout, created, before, limits };
+-- trigger, triggered_by, delay and timeout may be ''; created is now if it is left out, before is nil if there was no run;
+-- limits is nil or what new_gates takes
 local function begin_run(id, run)
   local key = KEY.execution(id)
   local bucket = bucket_of(run.task, run.queue)
   local created = run.created or now()
   local x = { status = STATUS.scheduled, bucket = bucket, created = created, queue = run.queue, entry = '', deadline = '' }
+  local gates = run.limits and new_gates(run.limits)
   redis.call('HSET', key, FIELD.status, x.status, FIELD.task, run.task, FIELD.queue, run.queue, FIELD.bucket, bucket,
     FIELD.run, run.number, FIELD.scope, run.number, FIELD.fence, run.fence, FIELD.entry, '', FIELD.attempt, 1,
     FIELD.created, x.created, FIELD.input, run.input, FIELD.nonce, run.nonce)
@@ -101,10 +111,15 @@ local function begin_run(id, run)
   if run.timeout ~= '' then
     set_deadline(id, x, now() + tonumber(run.timeout))
   end
-  if run.delay == '' then
-    enqueue(id, x)
-  else
+  if run.delay ~= '' then
     redis.call('ZADD', KEY.waits(id), in_ms(run.delay), WAIT.delay)
+  elseif not gates then
+    enqueue(id, x)
+  end
+  if gates and run.delay == '' then
+    admit(id, x, gates, FIELD.needs, FEATURE.limits)
+  elseif gates then
+    redis.call('HSET', key, FIELD.limits, write_gates(gates), FIELD.needs, FEATURE.limits)
   end
   return x
 end
