@@ -75,6 +75,9 @@ soak: $(VENV)/ready
 	$(BIN)/python -m tests.soak chaos --appendfsync always
 	$(BIN)/python -m tests.soak chaos --appendfsync everysec
 	$(BIN)/python -m tests.soak durability
+	$(BIN)/python -m tests.soak failover sentinel
+	$(BIN)/python -m tests.soak failover cluster
+	$(BIN)/python -m tests.soak failover cluster --ack memory
 
 clean:
 	rm -rf $(VENV) site .cache .zart .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -8,9 +8,12 @@ from contextlib import suppress
 
 
 class Backoff:
-    """Growing, jittered pauses between attempts, in seconds; `reset` it after a success."""
+    """Growing, jittered pauses between attempts, in seconds; `reset` it after a success.
 
-    def __init__(self, first: float = 0.02, longest: float = 2.0) -> None:
+    The longest one by default is short: it is how much longer than Redis itself everything stands still.
+    """
+
+    def __init__(self, first: float = 0.02, longest: float = 0.5) -> None:
         self._first, self._longest = first, longest
         self._next = first
 

@@ -14,6 +14,7 @@ import zart_redis as zart
 from tests.support.servers import RedisProcess, cluster
 from tests.support.waiting import SOON
 from zart_redis import layout, zart_durable, zart_step
+from zart_redis.store.signals import Signals
 
 pytestmark = pytest.mark.anyio
 
@@ -116,6 +117,49 @@ async def test_a_partition_moves_to_another_master_under_load() -> None:
         await scheduler.start_for(job, "later", 1)
         await scheduler.offer_event("later", "bonus", 1)
         assert await scheduler.wait_for(job, "later", SOON) == 17
+
+
+async def test_a_wait_ends_though_its_message_was_lost_between_two_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the node on which it was published dies before it has passed it on."""
+    dispatch = Signals._dispatch
+
+    def lose(signals: Signals, message: dict[str, Any]) -> None:
+        if message["type"] != "message":
+            dispatch(signals, message)
+
+    monkeypatch.setattr(Signals, "_dispatch", lose)
+    monkeypatch.setattr("zart_redis.store.signals.RELAY_SECONDS", 0.05)
+    async with cluster(3) as nodes, zart.DurableScheduler(f"redis+cluster://127.0.0.1:{nodes[0].port}") as scheduler:
+        await scheduler.start_for(job, "unheard", 1)
+        waiting = asyncio.create_task(scheduler.wait("unheard", SOON))
+        while not _listened_to(nodes):
+            await asyncio.sleep(0.01)
+        await scheduler.cancel("unheard")
+        assert (await waiting).status is zart.ExecutionStatus.CANCELLED
+
+
+async def test_while_a_master_is_dead_others_go_on_though_it_passed_their_messages_on() -> None:
+    async with cluster(3, settings=("--cluster-require-full-coverage", "no")) as nodes, running(nodes) as scheduler:
+        await start(scheduler)
+        (dead,) = _listened_to(nodes)
+        nodes[dead].kill9()
+        owners = [slot * len(nodes) // 16384 for slot in slots()]
+        ids = [f"later-{number}" for number in range(20)]
+        served = [id for id in ids if owners[layout.partition_of(id, PARTITIONS)] != dead]
+        assert served
+        for id in served:
+            await scheduler.start_for(job, id, 1)
+            await scheduler.offer_event(id, "bonus", 1)
+            assert await scheduler.wait_for(job, id, LONG) == 17
+
+
+def _listened_to(nodes: list[RedisProcess]) -> list[int]:
+    found: list[int] = []
+    for number, node in enumerate(nodes):
+        with node.connect() as client:
+            if client.pubsub_channels():
+                found.append(number)
+    return found
 
 
 def move(nodes: list[RedisProcess], slot: int) -> None:

@@ -776,7 +776,7 @@ async def test_recorded_names_that_a_body_does_not_ask_for_are_logged_once(
         await reaches(scheduler, "renaming-1", "waiting", "event go")
         await scheduler.offer_event("renaming-1", "go", None)
         assert (await scheduler.wait("renaming-1", SOON)).status == ("failed" if fails else "completed")
-    (line,) = [record.getMessage() for record in caplog.records if "without asking" in record.getMessage()]
+    (line,) = [record.getMessage() for record in caplog.records if "without using" in record.getMessage()]
     assert "'one'" in line
     assert "'two'" not in line
     assert "endless" not in line

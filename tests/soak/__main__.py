@@ -1,4 +1,4 @@
-"""The command: `python -m tests.soak chaos` and `python -m tests.soak durability`."""
+"""The commands: `python -m tests.soak chaos`, `durability` and `failover`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from rich.console import Console
 
 from tests.soak.durability import as_table as as_loss_table
 from tests.soak.durability import measure
+from tests.soak.failover import Topology, soak_failover
+from tests.soak.failover import as_table as as_stall_table
 from tests.soak.run import Setting, soak, usual_faults
 from tests.soak.verdict import as_table, examples
 from tests.support.servers import installed_servers
@@ -76,6 +78,25 @@ def durability(
     binary = redis_server or _newest()
     found = uvloop.run(measure(binary, rounds, seconds, lambda line: console.print(line, highlight=False)))
     console.print(as_loss_table(found, f"{rounds} deaths each, {binary}"))
+
+
+@app.command()
+def failover(
+    topology: Topology,
+    deaths: Annotated[int, typer.Option(min=1, help="How often a master dies.")] = 5,
+    ack: Annotated[str, typer.Option(help="memory or replicas:1.")] = "replicas:1",
+    redis_server: ServerOption = None,
+) -> None:
+    """Load while masters die and replicas take over by themselves. Exit code 1 if anything is wrong."""
+    log_config.configure("error")  # that Redis is away is no news here
+    binary = redis_server or _newest()
+    title = f"{topology}, ack {ack}, {binary}"
+    report = uvloop.run(soak_failover(topology, binary, deaths, ack, random.Random()))
+    console.print(as_stall_table(report.stalls, title))
+    console.print(as_table(report.checks, title))
+    for line in examples(report.checks):
+        console.print(line, highlight=False, markup=False)
+    sys.exit(0 if report.passed else 1)
 
 
 def _newest() -> Path:

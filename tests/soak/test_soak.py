@@ -7,6 +7,7 @@ import pytest
 from tests.conftest import SERVERS
 from tests.soak.chaos import Fault, make_plan
 from tests.soak.durability import Case, as_table, measure
+from tests.soak.failover import Topology, soak_failover
 from tests.soak.run import Setting, soak
 from tests.soak.topologies import Death
 from tests.soak.verdict import examples
@@ -44,6 +45,15 @@ async def test_losses_are_measured() -> None:
     assert not found[cases[1]].lost
     assert not found[cases[2]].lost["start"]
     assert as_table(found, "").row_count == len(cases)
+
+
+@pytest.mark.parametrize("topology", Topology)
+async def test_nothing_acknowledged_is_lost_when_a_replica_takes_over(topology: Topology) -> None:
+    report = await soak_failover(topology, NEWEST, 1, "replicas:1", random.Random())
+    assert report.passed, list(examples(report.checks))
+    (stall,) = report.stalls
+    if stall.others is not None:
+        assert stall.others < stall.take_over, "the partitions of other masters stood still too"
 
 
 def test_a_seed_repeats_the_plan() -> None:

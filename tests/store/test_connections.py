@@ -262,7 +262,7 @@ async def test_a_blocking_read_may_last_longer_than_other_commands() -> None:
 
 async def test_a_subscriber_hears_what_is_published(redis_url: str) -> None:
     async with connected(redis_url) as connections:
-        subscriber: Any = connections.pubsub(KEY)
+        subscriber: Any = connections.pubsub()
         await subscriber.subscribe("{x:0}:done")
         confirmed = await subscriber.get_message(timeout=5)
         await connections.client(KEY).publish("{x:0}:done", "id")
@@ -276,7 +276,7 @@ async def test_a_subscriber_hears_what_is_published(redis_url: str) -> None:
 
 async def test_close_closes_what_was_left_open(redis_server: RedisProcess) -> None:
     async with connected(redis_server.url) as connections:
-        subscriber = connections.pubsub(KEY)
+        subscriber = connections.pubsub()
         await subscriber.subscribe("{x:0}:done")
         reader = await connections.blocking(KEY, block=1).__aenter__()
         await reader.read("PING")

@@ -225,25 +225,37 @@ class RedisProcess:
 
 
 @asynccontextmanager
-async def cluster(masters: int, **options: Any) -> AsyncIterator[list[RedisProcess]]:
-    """A Redis Cluster of so many masters, which share the slots evenly. `options` are those of `RedisProcess`."""
-    settings = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
+async def cluster(
+    masters: int, *, replicas: int = 0, settings: Sequence[str] = (), **options: Any
+) -> AsyncIterator[list[RedisProcess]]:
+    """A Redis Cluster of so many masters, which share the slots evenly, and then so many replicas of each.
+
+    `settings` are more arguments for the servers, `options` those of `RedisProcess`.
+    """
+    settings = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000", *settings)
+    number = masters * (1 + replicas)
     async with AsyncExitStack() as stack:
         nodes = [
-            stack.enter_context(RedisProcess(port=free_port(), options=settings, **options)) for _ in range(masters)
+            stack.enter_context(RedisProcess(port=free_port(), options=settings, **options)) for _ in range(number)
         ]
-        for number, node in enumerate(nodes):
+        ids: list[Any] = []
+        for place, node in enumerate(nodes):
             with node.connect() as client:
-                first, last = (SLOTS * edge // masters for edge in (number, number + 1))
-                client.execute_command("CLUSTER", "ADDSLOTS", *range(first, last))
+                if place < masters:
+                    first, last = (SLOTS * edge // masters for edge in (place, place + 1))
+                    client.execute_command("CLUSTER", "ADDSLOTS", *range(first, last))
                 client.execute_command("CLUSTER", "MEET", "127.0.0.1", nodes[0].port)
+                ids.append(client.execute_command("CLUSTER", "MYID"))
         async with asyncio.timeout(20):
-            while not all(_sees(node, masters) for node in nodes):
+            while not all(_sees(node, number) for node in nodes):
                 await asyncio.sleep(0.05)
+        for place in range(masters, number):
+            with nodes[place].connect() as client:
+                client.execute_command("CLUSTER", "REPLICATE", ids[place % masters])
         yield nodes
 
 
-def _sees(node: RedisProcess, masters: int) -> bool:
+def _sees(node: RedisProcess, number: int) -> bool:
     with node.connect() as client:
         state: Any = client.execute_command("CLUSTER", "INFO")
-        return all(sign in state for sign in (b"cluster_state:ok", f"cluster_known_nodes:{masters}\r".encode()))
+        return all(sign in state for sign in (b"cluster_state:ok", f"cluster_known_nodes:{number}\r".encode()))

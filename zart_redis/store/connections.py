@@ -92,6 +92,11 @@ class Connections:
         """The URL without its passwords."""
         return self._url.shown
 
+    @property
+    def are_messages_relayed(self) -> bool:
+        """Whether a message comes from the node it was published on by way of another one, and may be lost there."""
+        return self._url.kind is Kind.CLUSTER
+
     async def close(self) -> None:
         """Close every connection, those of blocking readers and subscribers included."""
         pools = list(self._pools)
@@ -136,12 +141,18 @@ class Connections:
             self._make_client(self._topology.place(key), max_connections=1, socket_timeout=block + self._timeout)
         )
 
-    def pubsub(self, key: str | bytes) -> PubSub:
-        """A subscriber with a separate connection to the node of `key`; close it with `aclose()`.
+    def pubsub(self, turn: int = 0) -> PubSub:
+        """A subscriber with a separate connection; close it with `aclose()`.
 
-        Take a new one after a failure: what was sent in between is gone, so look at what it was about too.
+        Take a new one after a failure: what was sent in between is gone, so look at what it was about too. In a cluster
+        any node passes messages on, and another `turn` leads to another node.
+
+        Raises:
+            redis.ConnectionError: no server is known.
         """
-        return self._make_client(self._topology.place(key), max_connections=1).pubsub()
+        if not (places := self._topology.places()):
+            raise exceptions.ConnectionError(f"{self.name}: no server is known")
+        return self._make_client(places[turn % len(places)], max_connections=1).pubsub()
 
     def sync_client(self, key: str | bytes) -> redis.Redis:
         """A blocking client for one other thread, which closes it itself; may be called from any thread."""

@@ -1,14 +1,16 @@
 """Pub/sub: one subscriber connection per process, and its listeners by channel.
 
 A message is a hint. Whatever matters is in the keys, so after a gap in the connection every listener is called with
-None, which means that it may have missed a message.
+None, which means that it may have missed a message. In a cluster it is called so again and again: a node that dies has
+not passed its last messages on to the one that we listen to.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from contextvars import Context
 from typing import Any
 
@@ -27,14 +29,15 @@ Listener = Callable[[bytes | None], None]
 
 SILENCE_SECONDS = 10.0
 """Time without a message after which the connection is checked, and time that the check may take."""
+RELAY_SECONDS = 5.0
+"""How often listeners in a cluster are called with None."""
 
 
 class Signals:
-    """Use as `async with Signals(...)`; `listen` then adds listeners. In a cluster every node hears every message."""
+    """Use as `async with Signals(...)`; `listen` then adds listeners."""
 
-    def __init__(self, connections: Connections, key: str) -> None:
+    def __init__(self, connections: Connections) -> None:
         self._connections = connections
-        self._key = key
         self._listeners: dict[str, set[Listener]] = {}
         self._confirmed: dict[str, asyncio.Event] = {}
         self._pubsub: PubSub | None = None
@@ -96,21 +99,21 @@ class Signals:
                 log.debug("subscription not sent", error=str(error))
 
     async def _run(self) -> None:
-        backoff = Backoff()
+        backoff, turn = Backoff(), 0
         while True:
             await self._wanted.wait()
-            pubsub: Any = self._connections.pubsub(self._key)  # Any: redis-py leaves aclose untyped
             try:
-                await self._read(pubsub, backoff)
+                async with aclosing(self._connections.pubsub(turn)) as pubsub:
+                    await self._read(pubsub, backoff)
             except Exception as error:
                 log.warning("lost the connection that listens to Redis; reconnecting", error=str(error))
                 self._refuse(error)
                 await self._connections.relocate(error)
+                turn += 1
             finally:
                 self._pubsub = None
                 for confirmed in self._confirmed.values():
                     confirmed.clear()
-                await pubsub.aclose()
             await backoff.wait()
 
     def _refuse(self, error: Exception) -> None:
@@ -131,9 +134,14 @@ class Signals:
         for channel in self._listeners.keys() - set(channels):
             await pubsub.subscribe(channel)
         self._announce_gap()
-        asked = False
+        asked, announced = False, time.monotonic()
+        is_relayed = self._connections.are_messages_relayed
         while True:
-            message: dict[str, Any] | None = await pubsub.get_message(timeout=SILENCE_SECONDS)
+            if is_relayed and time.monotonic() - announced >= RELAY_SECONDS:
+                self._announce_gap()
+                announced = time.monotonic()
+            silence = RELAY_SECONDS if is_relayed else SILENCE_SECONDS
+            message: dict[str, Any] | None = await pubsub.get_message(timeout=silence)
             if message is None:
                 if asked:
                     raise exceptions.TimeoutError("the subscriber connection is silent")

@@ -114,7 +114,7 @@ class Store:
                     await upgrade(partition.transitions, partition.scans)
                 await self._open_namespace(first, count, upgraded=True)
             await self._check_rights(first)
-            self.signals = Signals(self.connections, first)
+            self.signals = Signals(self.connections)
             stack.push_async_callback(self.signals.close)
             self._stack = stack.pop_all()
         return self

@@ -106,18 +106,19 @@ class Sentinel(Topology):
         return [] if self._master is None else [self._master]
 
     async def refresh(self) -> None:
-        """Trust the sentinel that knows of the latest failover."""
+        """Trust the sentinel that knows of the latest failover. The one that leads it still names the old master."""
         assert self._url.master is not None
-        found: list[tuple[int, Address]] = []
+        found: list[tuple[int, bool, Address]] = []
         failures: list[Exception] = []
         for reply in await _replies(self._ask, self._url.seeds, ("SENTINEL", "MASTER", self._url.master)):
             if isinstance(reply, Exception):
                 failures.append(reply)
             else:
                 fields = dict(zip(map(_text, reply[::2]), map(_text, reply[1::2]), strict=False))
-                found.append((int(fields.get("config-epoch", 0)), (fields["ip"], int(fields["port"]))))
+                is_settled = "failover_in_progress" not in fields.get("flags", "")
+                found.append((int(fields.get("config-epoch", 0)), is_settled, (fields["ip"], int(fields["port"]))))
         if found:
-            self._master = max(found)[1]
+            *_, self._master = max(found)
             return
         for failure in failures:
             if isinstance(failure, exceptions.ResponseError):
