@@ -10,7 +10,7 @@ from contextlib import suppress
 class Backoff:
     """Growing, jittered pauses between attempts, in seconds; `reset` it after a success.
 
-    The longest one by default is short: it is how much longer than Redis itself everything stands still.
+    The default limit is short, since work waits for the rest of a pause after Redis is back.
     """
 
     def __init__(self, first: float = 0.02, longest: float = 0.5) -> None:
