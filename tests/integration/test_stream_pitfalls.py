@@ -46,7 +46,7 @@ async def test_18_a_stream_is_empty_when_its_work_is_done(
         assert raw.xlen(f"{prefix}q:default") == 0
         assert held(raw, prefix) == 0
     left = {key.decode().removeprefix(prefix).split(":")[0] for key in raw.scan_iter(f"{prefix}*")}
-    assert left <= {"x", "r", "i", "expiring", "buckets", "meta", "q", "b", "queues", "h", "ids"}
+    assert left <= {"x", "r", "i", "expiring", "buckets", "meta", "q", "b", "queues", "h", "ids", "limits"}
 
 
 async def test_19_an_entry_that_was_deleted_while_it_was_pending_stops_no_recovery(
