@@ -245,6 +245,7 @@ class _Run:
             for _ in range(20):
                 client.config_resetstat()
                 client.slowlog_reset()
+                client.acl_log_reset()  # it has an entry for each refused password
                 client.memory_purge()
                 used.append(int(client.info("memory")["used_memory"]))
                 if used[-1] == used[-2]:
