@@ -178,3 +178,26 @@ async def wakes(steps: int) -> int:
 
 
 WAKES = 20
+
+
+WIDE, NARROW = zart.Limit("bench-wide", concurrency=1_000_000), zart.Limit("bench-narrow", concurrency=20)
+
+
+@zart_durable("limited", limits=[WIDE])
+async def limited(number: int) -> int:
+    """A no-op under a limit that never holds it back."""
+    return number
+
+
+async def work_for_20_ms() -> None:
+    await zart.run("work", lambda: asyncio.sleep(0.02))
+
+
+@zart_durable("unlimited-work")
+async def unlimited_work() -> None:
+    await work_for_20_ms()
+
+
+@zart_durable("limited-work", limits=[NARROW])
+async def limited_work() -> None:
+    await work_for_20_ms()

@@ -338,6 +338,7 @@ LASTING = {"q", "b", "s", "u", "queues", "buckets", "workers", "worker_info", "m
     "heartbeats",
     "rejoined",
     "traced",
+    "limits",
 }
 """Keys that may be there when no execution is."""
 

@@ -292,6 +292,13 @@ async def branch_that_fails() -> None:
     await declined("in-group")
 
 
+@zart_durable("reference-limited", limits=[zart.Limit("reference", concurrency=1, rate="1/1h").by("account")])
+async def limited(data: dict[str, str]) -> str:
+    await work(f"of-{data['number']}")
+    await zart.sleep("nap", "10m")
+    return data["number"]
+
+
 SWITCH = {"mended": False}
 
 

@@ -24,6 +24,7 @@ from tests.fault_injection.handlers import (
     fan_out,
     gather,
     left_alone,
+    limited,
     mended,
     plain_failure,
     races,
@@ -206,6 +207,18 @@ async def drive_stranger(client: Client, harness: FaultHarness) -> None:
     await harness.finish("it")
 
 
+async def drive_limited(client: Client, harness: FaultHarness) -> None:
+    """Four runs of one key: one at a time, and one an hour. The third is cancelled in the line."""
+    for number in "1234":
+        await started(client, limited, f"limited-{number}", {"account": "acme", "number": number})
+    await harness.settle()
+    await client.cancel("limited-3")
+    await harness.until("5h")
+    for number in "1234":
+        await harness.finish(f"limited-{number}")
+    assert await harness.ids("limited-") == {1, 2, 3, 4}
+
+
 @dataclass(frozen=True)
 class Workflow:
     name: str
@@ -239,6 +252,7 @@ WORKFLOWS = [
     Workflow("continue as new", drive_continued),
     Workflow("drain", drive_drained),
     Workflow("task that no worker knows", drive_stranger),
+    Workflow("limits", drive_limited),
     Workflow("races, timers and cancelled branches", drive_races),
 ]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -20,8 +21,10 @@ from tests.model import damage, view
 from tests.model.damage import Damage
 from tests.model.model import Model
 from tests.model.state import Child, Claim, Entry, Execution, Refused
+from tests.model.transitions_base import CONCURRENCY, LIMITED_TASK
 from tests.snapshot import LANES, Snapshot, lane_of, take_snapshot
 from zart_redis.layout import Lane, streams
+from zart_redis.limits import limit_in_words
 from zart_redis.model import BodyClaim, Fenced, StepClaim, Unreadable
 from zart_redis.store.batches import Command
 from zart_redis.store.commits import Commits
@@ -37,6 +40,7 @@ BATCH = 1000
 LEASE_MS = 10_000_000
 QUEUES = ("default", "mail:?")
 WORKERS = ("w1", "w2", "w3")
+HANDLERS = f'{{"task": [[1, 1]], "{LIMITED_TASK}": [[1, 1, 1]]}}'
 
 T = TypeVar("T")
 
@@ -78,12 +82,25 @@ class Step:
     claimed: StepClaim
 
 
+async def examine_limits(partition: Partition, repair: bool = False) -> list[str]:
+    """The counters with which something is wrong."""
+    transitions = partition.transitions
+    counters = [row.counter async for row in transitions.read_limits("counters")]
+    return [limit_in_words(counter) for counter in counters if await transitions.check_limit(counter, repair)]
+
+
+def limits_text(counters: tuple[str, ...]) -> str:
+    """Counters as scripts take them."""
+    return "".join(f"{counter}\n{CONCURRENCY[counter]},\n" for counter in counters)
+
+
 async def examine(partition: Partition, *, repair: bool = False) -> set[tuple[str, str]]:
     """What the doctor finds: pairs of its word for what is wrong, and the id or key."""
     found = set()
     async for ids in partition.scans.known_ids(BATCH):
         for id, verdict in await partition.transitions.check(ids, repair):
             found.add((verdict.partition(" ")[0], id))
+    found |= {("limit", counter) for counter in await examine_limits(partition, repair)}
     async for orphans in partition.scans.orphans(BATCH):
         found |= {("orphan", key) for key in await partition.transitions.delete_orphans(orphans, repair)}
     return found
@@ -187,6 +204,8 @@ class ModelHarness(RuleBasedStateMachine):
         self.model.rules = {rule: self.model.rules[rule] for rule in self.snapshot.hashes.get("pause_rules", {})}
         differences = view.differences(view.of_model(self.model), view.of_redis(self.snapshot))
         assert not differences, "\n".join(differences)
+        for counter, most in CONCURRENCY.items():
+            assert len(self.snapshot.zsets.get(f"slots:{counter}", {})) <= most, f"limit {counter!r} is exceeded"
         broken = violations(self.snapshot)
         assert not broken, "\n".join(broken)
         if self.snapshot.raw != before.raw:
@@ -197,6 +216,7 @@ class ModelHarness(RuleBasedStateMachine):
         """What the doctor finds wrong with the executions and keys that there are, without looking for others."""
         transitions = self.partition.transitions
         wrong = await transitions.check(sorted(self.snapshot.executions()), False)
+        wrong += [("limit", counter) for counter in await examine_limits(self.partition)]
         return [*wrong, *await transitions.delete_orphans(owned_keys(self.snapshot), False)]
 
     def send_again(self, command: Command, first: Any) -> None:
@@ -273,7 +293,7 @@ class ModelHarness(RuleBasedStateMachine):
             return [view.of_work(self.model, work) for work in works]
 
         async def call() -> list[view.View]:
-            for claim in await self.zart.claim(worker, most, queues, delivered):
+            for claim in await self.zart.claim(worker, most, queues, delivered, handlers=HANDLERS):
                 assert isinstance(claim, (BodyClaim, StepClaim)), claim
                 claims.append(claim)
             return [view.of_claim(claim) for claim in claims]
@@ -292,7 +312,7 @@ class ModelHarness(RuleBasedStateMachine):
             return [view.of_work(self.model, work) for work in works]
 
         async def call() -> list[view.View]:
-            for claim in await self.zart.claim(worker, 1, QUEUES, lane=Lane.SUSPECT):
+            for claim in await self.zart.claim(worker, 1, QUEUES, lane=Lane.SUSPECT, handlers=HANDLERS):
                 assert isinstance(claim, (BodyClaim, StepClaim)), claim
                 claims.append(claim)
             return [view.of_claim(claim) for claim in claims]
@@ -316,7 +336,8 @@ class ModelHarness(RuleBasedStateMachine):
 
     def read(self, worker: str, queue: str, lane: Lane) -> None:
         """A blocking read delivers the next entry of a stream, if there is one."""
-        self.client.xreadgroup("zart", worker, {streams(PREFIX, queue)[lane]: ">"}, count=1)
+        with suppress(redis.ResponseError):  # NOGROUP: the streams of an empty queue have been deleted
+            self.client.xreadgroup("zart", worker, {streams(PREFIX, queue)[lane]: ">"}, count=1)
         unread = (entry for entry in self.model.queues[queue] if entry.lane == lane and not entry.reader)
         if entry := next(unread, None):
             entry.reader = worker

@@ -22,14 +22,22 @@ class Model(TransitionsBase):
     # ---- by clients ----
 
     def start(
-        self, id: str, task: str, queue: str, data: bytes, delay: int | None = None, timeout: int | None = None
+        self,
+        id: str,
+        task: str,
+        queue: str,
+        data: bytes,
+        delay: int | None = None,
+        timeout: int | None = None,
+        counters: tuple[str, ...] = (),
     ) -> Started:
         old = self.executions.get(id)
         if old and old.live:
             return Started(None, old.status)
         new = self._begin(old, id, task, queue, data, timeout)
+        new.counters = counters
         if delay is None:
-            self._enqueue(new)
+            self._admit(new)
         else:
             new.waits["d"] = self.now + delay
         return Started(new.run, "scheduled")
@@ -85,8 +93,8 @@ class Model(TransitionsBase):
             x.compensates, x.failure = False, None
         del x.records[x.scope][step]
         x.error, x.expires, x.since, x.clock_base = None, None, self.now, self.now
-        x.status = "running"
-        self._enqueue(x)
+        self._admit(x)
+        x.status = "running" if x.entry else "scheduled"
         return "retrying"
 
     def cancel(self, id: str, retention: int) -> Cancelled:
@@ -200,6 +208,17 @@ class Model(TransitionsBase):
         x.news.clear()
         records, events = dict(x.records[x.scope]), dict(x.events[x.run])
         return Loaded(records, events, set(x.children), dict(x.waits), x.completions or 0)
+
+    def gate(self, claim: Claim, counters: tuple[str, ...]) -> bool:
+        x = self._held(claim)
+        if not x.has_unknown_counters or x.counters:
+            return True
+        x.counters = counters
+        if not self._pass(x):
+            self._dequeue(x)
+            x.claim, x.started, x.status = None, None, "scheduled"
+            return False
+        return True
 
     def set_deadline(self, claim: Claim, timeout: int) -> None:
         x = self._held(claim)
@@ -335,7 +354,7 @@ class Model(TransitionsBase):
         """Moves on all that has come due; answers how much that was."""
         timers = [(since, partial(self._let_go_of, rule)) for rule, since in self.gone_rules.items()]
         for x in self.executions.values():
-            timers += [(c.due, partial(self._enqueue, c)) for c in x.children.values() if c.due is not None]
+            timers += [(c.due, partial(self._try_again, c)) for c in x.children.values() if c.due is not None]
             if x.first_due is not None:
                 timers.append((x.first_due, partial(self._fire, x)))
         fired = sorted((timer for timer in timers if timer[0] <= self.now), key=lambda timer: timer[0])
@@ -366,10 +385,14 @@ class Model(TransitionsBase):
         return len(gone)
 
     def repair(self, work: Execution | Child) -> None:
-        """What lost its entry is queued again."""
+        """What lost its entry is queued again. A body has given back its slots, and asks again."""
         work.claim = None
         self._dequeue(work)
-        self._enqueue(work)
+        if isinstance(work, Execution):
+            self._leave_limits(work)
+            self._wake(work)
+        else:
+            self._enqueue(work)
 
     def reclaim(self, dead: str, cause: str, allowed: int) -> int:
         entries = [entry for entry in self.entries() if entry.reader == dead]

@@ -169,6 +169,22 @@ class Execution:
     error: bytes | None = None
     failure: bytes | None = None
     expires: int | None = None
+    counters: tuple[str, ...] = ()
+    """The counters of limits that it begins under."""
+    held: int = 0
+    """Of how many of them it holds a slot."""
+    asked: int = 0
+    """One more than that while it is in a line."""
+    has_unknown_counters: bool = False
+    """The worker that has claimed it is to find out its counters."""
+
+    @property
+    def limits(self) -> str:
+        """As it is stored."""
+        if not self.counters:
+            return "0/0/0/" if self.has_unknown_counters else ""
+        counters = "".join(f"{counter}\n" for counter in self.counters)
+        return f"{self.held}/{self.asked}/{len(self.counters)}/{counters}"
 
     @property
     def live(self) -> bool:

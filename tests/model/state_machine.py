@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
 from tests.model import view
-from tests.model.harness import QUEUES, Body, Sent, Step, pick
+from tests.model.harness import QUEUES, Body, Sent, Step, limits_text, pick
 from tests.model.model import CONFLICT
 from tests.model.records import without_nonce
 from tests.model.services import Services
@@ -27,6 +27,7 @@ from tests.model.strategies import (
     TRIED,
     WAITED,
     children,
+    counters,
     durations,
     groups,
     ids,
@@ -60,13 +61,22 @@ class Machine(Services):
         data=values,
         delay=st.none() | maybe,
         timeout=maybe,
+        limits=counters,
         twice=twice,
     )
     def start(
-        self, id: str, task: str, queue: str, data: bytes, delay: int | None, timeout: int | None, twice: bool = False
+        self,
+        id: str,
+        task: str,
+        queue: str,
+        data: bytes,
+        delay: int | None,
+        timeout: int | None,
+        limits: tuple[str, ...] = (),
+        twice: bool = False,
     ) -> None:
-        call = self.zart.start(id, task, queue, data, delay, timeout, "me")
-        answer = self.step(lambda: self.model.start(id, task, queue, data, delay, timeout), call, twice=twice)
+        call = self.zart.start(id, task, queue, data, delay, timeout, "me", limits_text(limits))
+        answer = self.step(lambda: self.model.start(id, task, queue, data, delay, timeout, limits), call, twice=twice)
         if answer and answer.run is not None:
             self.remember(id, "begin")
 
@@ -263,6 +273,14 @@ class Machine(Services):
             return view.of_loaded(await self.zart.load(body.claimed))
 
         self.step(lambda: self.model.load(body.claim), call(), twice=twice)
+
+    @precondition(lambda self: any(body.execution.has_unknown_counters for body in self.bodies))
+    @rule(which=which, limits=counters.filter(bool), twice=twice)
+    def gate(self, which: int, limits: tuple[str, ...], twice: bool = False) -> None:
+        """The worker has found out the limits of a body that it has claimed for the first time."""
+        body = self.body(which)
+        call = self.zart.gate(body.held, limits_text(limits))
+        self.step(lambda: self.model.gate(body.claim, limits), call, twice=twice)
 
     @precondition(lambda self: self.bodies)
     @rule(which=which, timeout=durations, twice=twice)

@@ -22,6 +22,7 @@ maybe = st.none() | durations
 which = st.integers(0, 9)
 twice = st.booleans()
 workers = st.just("w1") | st.sampled_from(WORKERS)
+counters = st.sampled_from(((), (), ("one",), ("two",), ("two\x1fkey", "one"), ("one", "two")))
 patterns = st.lists(st.sampled_from(PATTERNS), max_size=2)
 groups = st.sampled_from("12")
 children = st.sets(st.sampled_from(CHILDREN), min_size=1, max_size=2)

@@ -9,6 +9,10 @@ from tests.model.records import TIMER_PREFIX, stamp
 from tests.model.state import Blame, Child, Claim, Entry, Execution, News, Refused, Rule
 from zart_redis import names
 
+CONCURRENCY = {"one": 1, "two": 2, "two\x1fkey": 2}
+LIMITED_TASK = "task:2"
+"""Of which workers know that it begins under limits."""
+
 
 class TransitionsBase:
     def __init__(self, now: int) -> None:
@@ -22,6 +26,9 @@ class TransitionsBase:
         """Workers that came back after they had been given up."""
         self.traced: set[str] = set()
         """Workers whose death was traced to a suspect."""
+        self.slots: dict[str, set[str]] = defaultdict(set)
+        """Counter of a limit -> executions that hold a slot."""
+        self.lines: dict[str, list[str]] = defaultdict(list)
         self.purged_epoch = 0
         """What Redis has kept of the fences of purged executions."""
 
@@ -52,7 +59,45 @@ class TransitionsBase:
         self._forget_waits(x)
         x.claim = x.paused_by = x.deadline = x.paused_deadline_ms = x.pending_retention = None
         x.fail_reason, x.blame, x.kept_by, x.parked_at = "", None, "", None
+        self._leave_limits(x)
         x.status, x.expires = status, self.now + retention
+
+    # ---- limits ----
+
+    def _pass(self, x: Execution) -> bool:
+        """Ask for the slots that are missing, in order. Returns whether it has all."""
+        while x.held < len(x.counters):
+            counter, x.asked = x.counters[x.held], x.held + 1
+            if self.lines[counter] or len(self.slots[counter]) >= CONCURRENCY[counter]:
+                self.lines[counter].append(x.id)
+                return False
+            self.slots[counter].add(x.id)
+            x.held = x.asked
+        return True
+
+    def _admit(self, x: Execution) -> None:
+        if self._pass(x):
+            self._enqueue(x)
+
+    def _leave_limits(self, x: Execution) -> None:
+        held, asked = x.held, x.asked
+        x.held = x.asked = 0
+        for number, counter in enumerate(x.counters[:asked]):
+            if number < held:
+                self.slots[counter].remove(x.id)
+                self._promote(counter)
+            else:
+                self.lines[counter].remove(x.id)
+
+    def _promote(self, counter: str) -> None:
+        while self.lines[counter] and len(self.slots[counter]) < CONCURRENCY[counter]:
+            id = self.lines[counter].pop(0)
+            self.slots[counter].add(id)
+            x = self.executions[id]
+            x.held = x.asked
+            self._admit(x)
+
+    # ---- queues ----
 
     def _enqueue(self, work: Execution | Child, *, back: bool = False) -> None:
         x = work if isinstance(work, Execution) else work.parent
@@ -61,6 +106,11 @@ class TransitionsBase:
         self.queues[x.queue].append(work.entry)
         if isinstance(work, Child):
             work.due = work.paused_by = None
+
+    def _try_again(self, child: Child) -> None:
+        """Its timer fires, unless a deadline that was due before has dropped it."""
+        if child.parent.children.get(child.name) is child:
+            self._enqueue(child)
 
     def _dequeue(self, work: Execution | Child) -> None:
         x = work if isinstance(work, Execution) else work.parent
@@ -87,7 +137,10 @@ class TransitionsBase:
 
     def _wake(self, x: Execution) -> None:
         """Queue a parked body. One that is queued or held already runs anyway; a paused one stays paused."""
-        if x.entry is None and x.paused_by is None:
+        if x.entry is None and x.held < len(x.counters):
+            if x.asked == x.held:
+                self._admit(x)
+        elif x.entry is None and x.paused_by is None:
             self._enqueue(x)
             if x.status == "waiting":
                 x.status = "running"
@@ -219,6 +272,7 @@ class TransitionsBase:
         x.claim, x.kept_by = Claim(worker, x.started is not None, before, is_kept), ""
         if x.status == "scheduled" and x.started is None:
             x.started = self.now
+            x.has_unknown_counters |= x.task == LIMITED_TASK and not x.counters
         x.status = "running"
         return True
 
@@ -269,6 +323,9 @@ class TransitionsBase:
             x.claim = x.deadline = x.pending_retention = None
             self._let_go(x)
             x.fail_reason, x.blame = "deadline", None
+            if x.held < len(x.counters):
+                self._leave_limits(x)
+                x.counters = ()
             self._wake(x)
             return
         self._catch_up(x)

@@ -21,7 +21,7 @@ View = dict[str, Any]
 
 _FIELDS = (
     "status run attempt scope task queue input created deadline paused_deadline_ms fail_reason paused_by"
-    " pending_retention output error failure completions clock_base parked_at kept_by started"
+    " pending_retention output error failure completions clock_base parked_at kept_by started limits"
 )
 
 
@@ -47,6 +47,8 @@ def of_model(model: Model) -> View:
                 paused[child.paused_by].add(name)
             held |= {name: child.hold.code} if child.hold and child.unrunnable else {}
     view |= {"held": held} if held else {}
+    view |= {f"slots {counter}": slots for counter, slots in model.slots.items() if slots}
+    view |= {f"line {counter}": line for counter, line in model.lines.items() if line}
     for queue, entries in model.queues.items():
         for lane in LANES:
             seen = [of_entry(entry) for entry in entries if entry.lane == lane]
@@ -111,6 +113,7 @@ def of_work(model: Model, work: Execution | Child) -> View:
         "clock_base": x.started if x.clock_base is None else x.clock_base,
         "parked_at": x.parked_at,
         "suspect": bool(x.blame and x.blame.suspect),
+        "limits": x.limits,
         "news": model.news(x) if is_kept else [],
         "records": {} if is_kept else dict(x.records[x.scope]),
         "events": {} if is_kept else dict(x.events[x.run]),
@@ -139,6 +142,7 @@ def of_claim(claim: BodyClaim | StepClaim) -> View:
         "clock_base": claim.clock_base,
         "parked_at": claim.parked_at,
         "suspect": claim.blame.suspect,
+        "limits": claim.limits,
         "news": [(kind, name, without_nonce(record)) for kind, name, record in claim.news],
     }
     return seen | body | of_loaded(claim)._asdict()
@@ -173,6 +177,10 @@ def of_redis(snapshot: Snapshot) -> View:
     for key, members in snapshot.zsets.items():
         if key.startswith("paused:"):
             view[f"paused {key[7:]}"] = {_member(member) for member in members}
+        elif key.startswith("slots:"):
+            view[f"slots {key[6:]}"] = {member[1:] for member in members}
+        elif key.startswith("line:"):
+            view[f"line {key[5:]}"] = [member[1:] for member in sorted(members, key=members.__getitem__)]
         elif key.startswith("w:"):
             view[f"waits {key[2:]}"] = {wait: None if due == math.inf else int(due) for wait, due in members.items()}
     for key, (items, _) in ((key, raw) for key, raw in snapshot.raw.items() if key.startswith("n:")):

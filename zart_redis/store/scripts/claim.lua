@@ -292,7 +292,8 @@ local function claim_if_readable(queue, entry, fields)
   if why then
     local id = fields[2]
     ack_and_delete(queue, entry)
-    set_aside(id, why)
+    local set = fields[1] == ENTRY.execution and set_body_aside or set_aside
+    set(id, why)
     claims[#claims + 1] = { '!', id, why }
   end
 end

@@ -88,7 +88,8 @@ local function fire(member, f, ...)
     id = readable and type(parts) == 'table' and type(parts[1]) == 'string' and parts[1]
   end
   if id and redis.call('EXISTS', KEY.execution(id)) == 1 then
-    set_aside(id, why)
+    local set = kind == TIMER.execution and set_body_aside or set_aside
+    set(id, why)
   end
   unreadable[#unreadable + 1] = id or ''
   unreadable[#unreadable + 1] = id and why or 'unreadable timer, removed: ' .. string.sub(member, 1, 100)

@@ -77,6 +77,9 @@ end
 for queue in pairs(queues) do
   delete_queue_if_empty(queue)
 end
+if deleted > 0 then
+  forget_rates(200)
+end
 if highest > 0 then
   redis.call('SET', KEY.purged_epoch, string.format('%d', highest))
 end

@@ -88,8 +88,9 @@ local function reclaim_entry(item)
     requeued = requeue_entry(item.queue, item.entry, item.fields, death)
   end)
   if why then
-    set_aside(item.fields[2], why)
     ack_and_delete(item.queue, item.entry)
+    local set = item.fields[1] == ENTRY.execution and set_body_aside or set_aside
+    set(item.fields[2], why)
   elseif requeued then
     moved = moved + 1
   end

@@ -7,6 +7,8 @@
 -- confirm: yes — nothing else would report it
 -- memory: allow
 local id, why, queue, entry = unpack(ARGV, 2)
+local is_body = redis.call('HGET', KEY.execution(id), FIELD.entry) == entry
 ack_and_delete(queue, entry)
-set_aside(id, why)
+local set = is_body and set_body_aside or set_aside
+set(id, why)
 return 'set aside'

@@ -20,9 +20,13 @@ local function failure_of(f, ...)
   return why
 end
 
--- One that nothing will bring up again gives back the slots of its limits.
 local function set_aside(id, why)
   redis.call('HSET', KEY.damaged, id, why)
+end
+
+-- The same for a body. If nothing will bring it up again, it gives back the slots of its limits.
+local function set_body_aside(id, why)
+  set_aside(id, why)
   pcall(function()
     local x = read_execution(id)
     if x.limits ~= '' and (x.entry == '' or not read_entry(x.queue, x.entry)) then

@@ -64,6 +64,13 @@ local function numbers_of(counter)
   return concurrency, rate
 end
 
+-- Forgets counters that are as if unused, so that their number does not grow with that of the keys.
+local function forget_rates(most)
+  for _, counter in ipairs(redis.call('ZRANGEBYSCORE', KEY.rates, '-inf', now(), 'LIMIT', 0, most)) do
+    redis.call('ZREM', KEY.rates, counter)
+  end
+end
+
 -- Counts a beginning against a rate: the generic cell rate algorithm. Returns nil if it may begin, else when the next may.
 local function spend(counter, rate)
   local count, period, burst = string.match(rate, '^(%d+)/(%d+)/(%d+)$')
@@ -72,9 +79,7 @@ local function spend(counter, rate)
   if unused_at - (burst - 1) * interval > now() then
     return math.ceil(unused_at - (burst - 1) * interval)
   end
-  for _, past in ipairs(redis.call('ZRANGEBYSCORE', KEY.rates, '-inf', now(), 'LIMIT', 0, 2)) do
-    redis.call('ZREM', KEY.rates, past) -- so that it does not grow with the number of keys
-  end
+  forget_rates(2)
   redis.call('ZADD', KEY.rates, unused_at + interval, counter)
 end
 
@@ -82,12 +87,15 @@ end
 -- that does not allow it.
 local function take_slot(counter, member)
   local concurrency, rate = numbers_of(counter)
-  if concurrency and redis.call('ZCARD', KEY.slots(counter)) >= concurrency then
+  local held = redis.call('ZCARD', KEY.slots(counter))
+  if concurrency and held >= concurrency then
     return false
   end
   local at = rate and spend(counter, rate)
   if at then
     return false, at
+  elseif held == 0 then
+    redis.call('SADD', KEY.counters, counter)
   end
   redis.call('ZADD', KEY.slots(counter), now(), member)
   return true
@@ -95,15 +103,12 @@ end
 
 -- Asks for a slot. Returns whether the member has it; else it is in the line.
 local function ask(counter, member)
-  if redis.call('ZSCORE', KEY.slots(counter), member) then
-    return true
-  end
-  redis.call('SADD', KEY.counters, counter)
   local taken, at = false, nil
   if redis.call('EXISTS', KEY.line(counter)) == 0 then
     taken, at = take_slot(counter, member)
   end
   if not taken then
+    redis.call('SADD', KEY.counters, counter)
     redis.call('ZADD', KEY.line(counter), 'NX', redis.call('HINCRBY', KEY.limits, LIMIT_FIELD.arrivals, 1), member)
   end
   if at then
