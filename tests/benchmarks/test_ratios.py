@@ -36,6 +36,7 @@ BOUNDS: dict[str, list[Figure]] = {
         Figure("parking with create_task / with gather", "x", at_most=3),
         Figure("a wake at record 2,000 / at record 10", "x", at_most=3.5),
     ],
+    "limits": [Figure("an execution of 10,000 waiting / of 1,000", "x", at_most=3)],
     "sleepers": [Figure("nap beside them / alone", "x", at_most=2.5)],
     "long": [
         Figure("step of 10,000 / of 10", "x", at_most=2),
