@@ -307,10 +307,12 @@ class _Checks:
         """Everything that belongs to an execution belongs to one that exists."""
         for key in self.s.raw:
             kind, _, rest = key.partition(":")
-            if kind in ("r", "a", "e", "c"):
+            if kind in ("r", "a", "e", "c", "o"):
                 id, _, scope = rest.rpartition(":")
                 if id not in self.x or int(scope.removesuffix("f")) > int(self.x[id]["run"]):
                     self.find("orphan", key, f"{key} belongs to no execution, or to a run that was not")
+            elif kind == "v":
+                self.emitted(key, *rest.rsplit(":", 1))
             elif kind == "d" and f"d{key}" not in self.timer:
                 self.find("orphan", key, f"nothing will remove the dropped steps of {key}")
             elif kind in ("w", "g", "h", "n") and rest not in self.x:
@@ -319,6 +321,12 @@ class _Checks:
             if key in ("ids", "expiring") or key.startswith("i:"):
                 for id in members.keys() - self.x.keys():
                     self.find("orphan", id, f"{key} lists {id}, which does not exist")
+
+    def emitted(self, key: str, id: str, stream: str) -> None:
+        if id not in self.x:
+            self.find("orphan", key, f"{key} belongs to no execution")
+        elif stream.isdigit() and stream.encode() not in self.s.hashes.get(f"v:{id}:streams", {}).values():
+            self.say(f"{key} is no stream that {id} knows")
 
     def rest(self) -> None:
         for queue, entries in self.s.entries.items():

@@ -152,7 +152,7 @@ def take_snapshot(client: redis.Redis, prefix: str) -> Snapshot:
             snapshot.zsets[key] = {n.decode(): float(v) for n, v in zip(value[::2], value[1::2], strict=True)}
         elif kind == b"set":
             snapshot.sets[key] = {member.decode() for member in value}
-        elif kind == b"stream":
+        elif kind == b"stream" and not key.startswith("v:"):
             queue, mark = key[2:], _MARKS[key[0]]
             entries = {f"{mark}{i.decode()}": tuple(f.decode() for f in fields) for i, fields in value}
             snapshot.entries.setdefault(queue, {}).update(entries)

@@ -16,13 +16,13 @@ AttemptDetail BusinessErr Cancelled ConfigurationError DeadlineExceeded Duplicat
 DurableHandler DurableScheduler Err EventClient EventDelivery ExecutionAlreadyExists ExecutionDeadlineExceeded
 ExecutionFailed ExecutionFinished ExecutionInfo ExecutionNotFound ExecutionPage ExecutionRecord ExecutionStatus
 ExecutionTimeout Failure HandlerCrashed HandlerError HistoryTooLong InvalidInput Limit LimitRecord MaxRetriesExhausted
-NestedStepError
-NoExecutionContext Ok PauseRule PayloadTooLarge RedisUnavailable RemoteError ReplayMismatch RerunReport
-RetriesExhausted RetryConfig RetryExhausted RunDetail RunSummary SchedulerError SerializationError Settings
-StartRequest Stats StepBusinessError StepCall StepDetail StepError StepFailed StepFailure StepFunction
-StepHandle StepStatus TaskError TimedOut UnknownTask UntrustedPayload WaitTimedOut Worker WorkerInfo ZartErr ZartError
-ZartStep ZartStepError capture context continue_as_new logger now require run schedule sleep sleep_until step step_or
-step_or_else sync testing wait wait_for_event zart_durable zart_step
+NestedStepError NoExecutionContext Ok PauseRule PayloadTooLarge Progress RedisUnavailable RemoteError ReplayMismatch
+RerunReport Restarted RetriesExhausted RetryConfig RetryExhausted RunDetail RunSummary SchedulerError
+SerializationError Settings StartRequest Stats StepBusinessError StepCall StepDetail StepError StepFailed StepFailure
+StepFunction StepHandle StepStatus StreamItem TaskError TimedOut Truncated UnknownTask UntrustedPayload WaitTimedOut
+Worker WorkerInfo ZartErr ZartError ZartStep ZartStepError capture context continue_as_new emit logger now progress
+require run schedule set_value sleep sleep_until step step_or step_or_else sync testing wait wait_for_event
+zart_durable zart_step
 """
 
 SIGNATURES = {
@@ -39,6 +39,9 @@ SIGNATURES = {
     "capture": "(name, f, *, type)",
     "now": "(name)",
     "context": "()",
+    "emit": "(value, *, stream)",
+    "set_value": "(key, value)",
+    "progress": "(done, total, note)",
     "continue_as_new": "(data)",
     "zart_step": "(name, *, retry, timeout, timeout_scope, raises)",
     "zart_durable": "(name, *, timeout, on_failure, retry, queue, retention, limits)",
@@ -54,6 +57,9 @@ SIGNATURES = {
     "DurableScheduler.offer_event": "(self, execution_id, name, payload)",
     "DurableScheduler.list_executions": "(self, *, status, task_name, queue, limit, cursor, order)",
     "DurableScheduler.stats": "(self)",
+    "DurableScheduler.follow": "(self, execution_id, stream, *, after, type)",
+    "DurableScheduler.value": "(self, execution_id, key, default, *, type)",
+    "DurableScheduler.values": "(self, execution_id)",
     "DurableScheduler.set_limit": "(self, name, *, key, concurrency, rate)",
     "DurableScheduler.reset_limit": "(self, name, *, key)",
     "DurableScheduler.limits": "(self)",

@@ -48,9 +48,12 @@ if TYPE_CHECKING:
         capture,
         context,
         continue_as_new,
+        emit,
         now,
+        progress,
         require,
         schedule,
+        set_value,
         sleep,
         sleep_until,
         step,
@@ -67,6 +70,7 @@ if TYPE_CHECKING:
     from zart_redis.client.limits import LimitRecord
     from zart_redis.client.lists import ExecutionPage, Stats
     from zart_redis.client.scheduler import DurableScheduler, StartRequest
+    from zart_redis.emissions import Progress, Restarted, StreamItem, Truncated
     from zart_redis.engine.scope import StepHandle
     from zart_redis.handlers import DurableExecution, DurableHandler, zart_durable
     from zart_redis.limits import Limit
@@ -93,13 +97,15 @@ __all__ = [
     "RetryConfig", "Limit",
     # in a body
     "require", "step", "step_or", "step_or_else", "run", "schedule", "wait", "sleep", "sleep_until", "wait_for_event",
-    "capture", "now", "continue_as_new", "context", "logger", "ExecutionInfo", "StepHandle",
+    "capture", "now", "emit", "set_value", "progress", "continue_as_new", "context", "logger",
+    "ExecutionInfo", "StepHandle",
     # outcomes
     "Ok", "BusinessErr", "ZartErr", "Err",
     "Failure", "StepFailure", "ExecutionDeadlineExceeded", "RetriesExhausted", "HandlerError",
     # run and manage
     "Worker", "DurableScheduler", "EventClient", "EventDelivery", "ExecutionPage", "ExecutionRecord",
     "ExecutionStatus", "Settings", "StartRequest", "Stats",
+    "Progress", "Restarted", "StreamItem", "Truncated",
     "AttemptDetail", "LimitRecord", "PauseRule", "RerunReport", "RunDetail", "RunSummary", "StepDetail", "StepStatus",
     "WorkerInfo",
     # modules: the clients without `await`, and what tests of handlers use
@@ -117,8 +123,8 @@ if not TYPE_CHECKING:  # type checkers follow the imports above, and so report a
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "api": "capture context continue_as_new now require schedule sleep sleep_until step step_or step_or_else "
-            "wait wait_for_event",
+            "api": "capture context continue_as_new emit now progress require schedule set_value sleep sleep_until "
+            "step step_or step_or_else wait wait_for_event",
             "body_log": "logger",
             "calls": "StepCall",
             "client.admin": "RerunReport",
@@ -127,6 +133,7 @@ if not TYPE_CHECKING:  # type checkers follow the imports above, and so report a
             "client.limits": "LimitRecord",
             "client.lists": "ExecutionPage Stats",
             "client.scheduler": "DurableScheduler StartRequest",
+            "emissions": "Progress Restarted StreamItem Truncated",
             "engine.scope": "StepHandle",
             "handlers": "DurableExecution DurableHandler zart_durable",
             "limits": "Limit",

@@ -15,11 +15,15 @@ from typing import Any, NoReturn, Protocol, overload
 
 from typing_extensions import TypeVar
 
-from zart_redis.codec import codec_for
+from zart_redis.codec import Codec, check_size, codec_for
 from zart_redis.durations import Duration, to_ms
-from zart_redis.engine.scope import StepHandle, current_body, current_info
+from zart_redis.emissions import encode_progress
+from zart_redis.engine.emitting import Emitted
+from zart_redis.engine.scope import StepHandle, current_body, current_emitter, current_info
 from zart_redis.errors import InvalidInput, StepBusinessError, StepFailed
+from zart_redis.layout import Emission
 from zart_redis.model import ExecutionInfo
+from zart_redis.names import check_name
 from zart_redis.outcomes import BusinessErr, E_co, Err, Ok, T_co, ZartErr
 from zart_redis.registry import Call, call_of, define_step
 from zart_redis.retry import RetryConfig
@@ -28,6 +32,8 @@ from zart_redis.type_info import resolve_hints
 T = TypeVar("T")
 D = TypeVar("D")
 E = TypeVar("E", bound=Exception)
+
+_ANY: Codec[Any] = codec_for(Any)
 
 
 class Step(Protocol[T_co, E_co]):
@@ -225,6 +231,46 @@ async def continue_as_new(data: Any = None) -> NoReturn:
     await current_body().continue_as_new(data)
 
 
+def emit(value: Any, *, stream: str = "default") -> None:
+    """Append a value to a stream of the execution, which clients read by `DurableScheduler.follow`.
+
+    For what is worth seeing while it arises: tokens, log lines, partial results. In a body a value is emitted once,
+    however often the body is replayed. A step emits again in each attempt; followers get a `Restarted`.
+
+    Raises:
+        InvalidInput: the name of the stream is invalid.
+        SerializationError: the value cannot be encoded.
+        PayloadTooLarge: it is larger than `max_payload`.
+        NoExecutionContext: called outside of an execution.
+
+    Example:
+        >>> async for token in model.stream(prompt):
+        ...     zart.emit(token, stream="answer")
+    """
+    _emit(Emission.ITEM, check_name(stream, "the name of a stream"), value, f"a value of stream {stream!r}")
+
+
+def set_value(key: str, value: Any) -> None:
+    """Set what `DurableScheduler.value` returns for a key of this execution. Raises what `emit` raises."""
+    _emit(Emission.VALUE, check_name(key, "the key of a value"), value, f"the value of {key!r}")
+
+
+def _emit(kind: Emission, name: str, value: Any, what: str) -> None:
+    emitter = current_emitter()
+    data = check_size(emitter.max_payload, _ANY.encode(value, what), what)
+    emitter.emit(Emitted(kind, name, data))
+
+
+def progress(done: float, total: float | None = None, note: str = "") -> None:
+    """Report how much is done, of how much if that is known; see `ExecutionRecord.progress`.
+
+    Raises:
+        InvalidInput: a number is negative or none, or the note is longer than 512 bytes.
+        NoExecutionContext: called outside of an execution.
+    """
+    current_emitter().emit(Emitted(Emission.PROGRESS, "", encode_progress(done, total, note)))
+
+
 def context() -> ExecutionInfo:
     """Return information on the execution; in a step, with the attempt and the idempotency key of the step.
 
@@ -238,9 +284,12 @@ __all__ = [
     "capture",
     "context",
     "continue_as_new",
+    "emit",
     "now",
+    "progress",
     "require",
     "schedule",
+    "set_value",
     "sleep",
     "sleep_until",
     "step",

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from zart_redis import names
+from zart_redis.emissions import Progress
 from zart_redis.errors import RemoteError
 from zart_redis.layout import LAYOUT
 
@@ -112,6 +113,8 @@ class ExecutionRecord:
     """The same, with due times."""
     version: int | None = None
     """The version of the handler that the run is bound to; None before it has begun."""
+    progress: Progress | None = None
+    """What the run last reported by `zart.progress`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +276,8 @@ class BodyClaim:
     """The time of the body's clock at its beginning, in ms."""
     parked_at: int | None
     """The number of the newest completion when the body was last parked."""
+    emitted: int
+    """How many emissions of the body are stored."""
     kept_at: str
     """The fence at which this worker parked the body, if nobody has held it since; then there are only news."""
     news: list[tuple[str, str, bytes]]

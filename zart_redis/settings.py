@@ -173,6 +173,9 @@ class Settings:
     max_payload: int = _setting(1024 * 1024, _whole(1), "a whole number of bytes, at least 1")
     """Maximum size of an encoded input, result, event or error."""
 
+    max_stream: int = _setting(10_000, _whole(1), "a whole number, at least 1")
+    """How many of the newest items of each stream of an execution are kept; up to twice as many for a while."""
+
     secrets: tuple[str, ...] = _setting(
         (),
         _secrets,

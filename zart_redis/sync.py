@@ -23,7 +23,7 @@ import os
 import selectors
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent import futures
 from contextlib import suppress
 from types import TracebackType
@@ -56,6 +56,19 @@ def blocking(
     return call
 
 
+def iterating(
+    method: Callable[Concatenate[AsyncClient_co, P], AsyncIterator[R]],
+) -> Callable[Concatenate[BlockingClient[AsyncClient_co], P], Iterator[R]]:
+    """As `blocking`, for an asynchronous iterator."""
+    name = method.__name__
+
+    def call(self: BlockingClient[AsyncClient_co], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+        return self._iterate(name, args, kwargs)
+
+    functools.update_wrapper(call, method)
+    return call
+
+
 class BlockingClient(Generic[AsyncClient_co]):
     """Base of both clients. A subclass gets every coroutine method of the class named by `of`; type checkers see those
     that it declares with `blocking`.
@@ -80,9 +93,13 @@ class BlockingClient(Generic[AsyncClient_co]):
         if of is None:
             return
         cls._async_class = of
-        for name, method in inspect.getmembers(of, inspect.iscoroutinefunction):
-            if not name.startswith("_") and name != "aclose" and not hasattr(cls, name):
+        for name, method in inspect.getmembers(of, inspect.isfunction):
+            if name.startswith("_") or name == "aclose" or hasattr(cls, name):
+                continue
+            if inspect.iscoroutinefunction(method):
                 setattr(cls, name, blocking(method))
+            elif inspect.isasyncgenfunction(method):
+                setattr(cls, name, iterating(method))
 
     def __init__(self, url: str | None = None, *, namespace: str | None = None, **settings: Any) -> None:
         self._make = functools.partial(self._async_class, url, namespace=namespace, **settings)
@@ -112,13 +129,38 @@ class BlockingClient(Generic[AsyncClient_co]):
 
     def _call(self, name: str, args: Iterable[Any], kwargs: Mapping[str, Any]) -> Any:
         args, kwargs = tuple(map(_drawn, args)), {key: _drawn(value) for key, value in kwargs.items()}
+        return self._run(name, lambda client: getattr(client, name)(*args, **kwargs))
+
+    def _iterate(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
+        """What an asynchronous iterator of the client yields."""
+        items: Any = None
+        bridge, end = None, object()
+
+        async def advance(client: Client) -> Any:
+            nonlocal items
+            if items is None:
+                items = getattr(client, name)(*args, **kwargs)
+            return await anext(items, end)
+
+        async def close(_: Client) -> None:
+            await items.aclose()
+
+        try:
+            while (item := self._run(name, advance)) is not end:
+                bridge = self._bridge
+                yield item
+        finally:
+            if items is not None and bridge is self._bridge and bridge in _bridges:
+                self._run(name, close)
+
+    def _run(self, name: str, action: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
         with _lock:
             if self._bridge not in _bridges:  # none yet, or this is a forked child
                 client = self._make()
                 client.settings = self.settings  # not those of the environment, which may have changed
                 self._bridge = _Bridge(client)
                 weakref.finalize(self, self._bridge.stop).atexit = False
-            future = self._bridge.submit(name, args, kwargs)
+            future = self._bridge.submit(name, action)
         try:
             return future.result()
         except futures.CancelledError:
@@ -147,14 +189,14 @@ class _Bridge:
         _bridges.add(self)
         self._thread.start()
 
-    def submit(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> futures.Future[Any]:
+    def submit(self, name: str, action: Callable[[Any], Coroutine[Any, Any, Any]]) -> futures.Future[Any]:
         """Submit a call, which sees the context variables of the caller. Cancelling the future cancels the call."""
         if threading.current_thread() is self._thread:
             raise RuntimeError(
                 f"{name}() was called inside a call of the same client, and would wait forever. "
                 "Code that runs while a value is encoded or decoded cannot use the client"
             )
-        return asyncio.run_coroutine_threadsafe(self._call(name, args, kwargs), self._loop)
+        return asyncio.run_coroutine_threadsafe(self._call(action), self._loop)
 
     def stop(self) -> None:
         """Cancel the calls in progress, close the connections, then end the thread. Returns at once."""
@@ -186,12 +228,12 @@ class _Bridge:
         await asyncio.gather(*self._calls, return_exceptions=True)
         await self._client.aclose()
 
-    async def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    async def _call(self, action: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
         call = asyncio.current_task()
         assert call is not None
         self._calls.add(call)
         try:
-            return await getattr(self._client, name)(*args, **kwargs)
+            return await action(self._client)
         finally:
             self._calls.discard(call)
 
@@ -252,6 +294,9 @@ class DurableScheduler(BlockingClient[scheduler.DurableScheduler], of=scheduler.
     wait = blocking(scheduler.DurableScheduler.wait)
     wait_completion = blocking(scheduler.DurableScheduler.wait_completion)
     wait_for = blocking(scheduler.DurableScheduler.wait_for)
+    follow = iterating(scheduler.DurableScheduler.follow)
+    value = blocking(scheduler.DurableScheduler.value)
+    values = blocking(scheduler.DurableScheduler.values)
     runs = blocking(scheduler.DurableScheduler.runs)
     detail = blocking(scheduler.DurableScheduler.detail)
     history = blocking(scheduler.DurableScheduler.history)

@@ -42,6 +42,26 @@ async def hold(folder: str) -> int:
     return os.getpid()
 
 
+@zart_step("talk")
+async def talk(folder: str) -> None:
+    zart.emit("step begins")
+    if "talked" not in Path(folder, "effects").read_text():
+        note(folder, "talked")
+        await gate(folder)
+    zart.emit("step ends")
+
+
+@zart_durable("talkative")
+async def talkative(folder: str) -> None:
+    zart.emit("begin")
+    await mark(folder, "one")
+    zart.emit("marked")
+    await talk(folder)
+    zart.emit("talked")
+    await zart.wait([zart.schedule(talk(folder).named("scheduled"))])
+    zart.emit("end")
+
+
 @zart_step("charge", raises=(Declined,))
 async def charge(account: str) -> None:
     raise Declined(account, 5)

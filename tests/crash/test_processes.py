@@ -47,6 +47,31 @@ async def test_kill_9_in_the_middle_of_a_step(
     assert (await scheduler.status("x")).attempt == 1
 
 
+async def test_what_a_killed_worker_emitted_is_not_repeated_by_the_body_and_void_by_the_step(
+    scheduler: zart.DurableScheduler, process: Start, traces: Traces
+) -> None:
+    first = process()
+    await scheduler.start_for(app.talkative, "x", traces.folder)
+    following = asyncio.ensure_future(_follow(scheduler, "x"))
+    await until(lambda: "talked" in traces.words())
+    await until(lambda: bool(traces.words()))
+    items = aiter(scheduler.follow("x"))
+    begun = [(await anext(items)).value for _ in range(3)]  # type: ignore[union-attr]
+    assert begun == ["begin", "marked", "step begins"]
+    first.kill9()
+    process()
+    await scheduler.wait("x", SOON)
+    restarted = zart.Restarted("talk", 0)
+    step = ["step begins", "step ends"]
+    expected = ["begin", "marked", "step begins", restarted, *step, "talked", *step, "end"]
+    assert await following == await _follow(scheduler, "x") == expected
+
+
+async def _follow(scheduler: zart.DurableScheduler, execution_id: str) -> list[Any]:
+    found = scheduler.follow(execution_id)
+    return [item.value if isinstance(item, zart.StreamItem) else item async for item in found]
+
+
 async def test_the_work_of_a_killed_process_goes_on_within_5_seconds_by_default(tmp_path: Any) -> None:
     traces = Traces(tmp_path)
     with RedisProcess() as server:

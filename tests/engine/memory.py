@@ -14,6 +14,7 @@ import msgspec
 from zart_redis.engine import journal
 from zart_redis.engine.context import WorkerContext
 from zart_redis.engine.drive import run_pass
+from zart_redis.engine.emitting import Emitted, Emitter
 from zart_redis.engine.execution import Execution
 from zart_redis.engine.history import History
 from zart_redis.engine.journal import Stamp, encode_result, stamped
@@ -35,6 +36,7 @@ _LETTERS = {kind: letter for letter, kind in journal.KINDS_OF_WAITS.items()}
 
 class MemoryPort:
     def __init__(self) -> None:
+        self.emitted: list[tuple[str, Emitted]] = []
         self.time = STARTED
         self.number = 0
         """Of the newest completion."""
@@ -133,6 +135,9 @@ class MemoryPort:
 
     def now(self) -> int:
         return self.time
+
+    def emit(self, emitter: Emitter, emitted: Emitted) -> None:
+        self.emitted.append((emitter.step, emitted))
 
     async def record(self, name: str, record: bytes, *, ordered: bool) -> bytes:
         self._check()
@@ -328,6 +333,7 @@ async def play(
             blame=Blame(),
             clock_base=history.clock_base,
             parked_at=None,
+            emitted=sum(step == "" for step, _ in port.emitted),
             kept_at="",
             news=[],
             limits="",

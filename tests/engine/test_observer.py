@@ -11,6 +11,7 @@ import zart_redis as zart
 from tests.engine.memory import MemoryPort, one_pass, play, worker_context
 from tests.support.observing import Recorder
 from zart_redis import zart_durable, zart_step
+from zart_redis.engine.emitting import Emitted, Emitter
 from zart_redis.engine.observer import (
     AttemptOutcome,
     BodyPass,
@@ -178,6 +179,8 @@ class Port:
 
     def __init__(self, fenced: bool = False) -> None:
         self.fenced = fenced
+
+    def emit(self, emitter: Emitter, emitted: Emitted) -> None: ...
 
     async def settle(self, record: bytes) -> None:
         if self.fenced:

@@ -44,6 +44,29 @@ def worker(redis_url: str, namespace: str) -> Iterator[None]:
             yield
 
 
+@zart.zart_durable("sync-emitting")
+async def emitting(count: int) -> None:
+    for number in range(count):
+        zart.emit(number)
+    zart.set_value("count", count)
+
+
+@pytest.mark.usefixtures("worker")
+def test_following_a_stream(scheduler: sync.DurableScheduler) -> None:
+    scheduler.start_for(emitting, "x", 500)
+    assert [item.value for item in scheduler.follow("x", type=int) if isinstance(item, zart.StreamItem)] == [
+        *range(500)
+    ]
+    for item in scheduler.follow("x"):
+        assert isinstance(item, zart.StreamItem)
+        assert [next(scheduler.follow("x", after=item.cursor))] != [item]
+        break
+    assert scheduler.value("x", "count", 0, type=int) == 500
+    assert scheduler.values("x") == {"count": 500}
+    with pytest.raises(zart.ExecutionNotFound):
+        next(iter(scheduler.follow("nobody")))
+
+
 @zart.zart_durable("sync-double")
 async def double(number: int) -> int:
     return number * 2
@@ -133,9 +156,11 @@ def test_it_has_what_the_asynchronous_class_has(blocking: type, asynchronous: ty
     for name, method in inspect.getmembers(asynchronous, callable):
         if name.startswith("_") or name == "aclose":  # which is `close` here
             continue
-        assert f"    {name} = blocking(" in source, "without such a line type checkers do not know it"
+        bridge = "iterating" if inspect.isasyncgenfunction(method) else "blocking"
+        assert f"    {name} = {bridge}(" in source, "without such a line type checkers do not know it"
         mine = vars(blocking)[name]
         assert not inspect.iscoroutinefunction(mine)
+        assert not inspect.isasyncgenfunction(mine)
         assert inspect.signature(mine) == inspect.signature(method)
         assert mine.__doc__ == method.__doc__
     assert vars(blocking(namespace="x")).keys() >= {"settings"}

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 
 from zart_redis.cli import output, timeline
@@ -85,6 +85,8 @@ async def watch(
             if live is not None:
                 max_steps = max(live.console.height - OTHER_LINES, 1)
                 content = timeline.of_detail(found, await _reasons(client, record, found), max_steps)
+                if record.progress is not None:
+                    content = Group(content, output.progress_bar(record.progress))
                 live.update(content, refresh=True)
             elif (line := to_json(found)) != printed:
                 print(line, flush=True)

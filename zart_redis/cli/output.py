@@ -13,12 +13,15 @@ import msgspec
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.panel import Panel
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as LiveProgress
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 
 from zart_redis.client.lists import ExecutionPage, Stats
 from zart_redis.client.views import to_json, wait_text_until
 from zart_redis.durations import format_ms
+from zart_redis.emissions import Progress
 from zart_redis.model import ExecutionRecord, ExecutionStatus, PauseRule, WorkerInfo
 from zart_redis.printable import printable
 
@@ -77,7 +80,7 @@ def spinner(text: str, *, quiet: bool = False) -> Iterator[None]:
     """Show that the command is waiting, and for how long."""
     console = Console(stderr=True)
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
+    with LiveProgress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
         progress.add_task(shown(text), total=None)
         yield
 
@@ -101,6 +104,8 @@ def _rows(record: ExecutionRecord) -> Iterator[tuple[str, str]]:
     for wait in record.waits:
         yield "waits for", shown(wait_text_until(wait))
     yield "run, attempt", f"{record.run}, {record.attempt}"
+    if record.progress is not None:
+        yield "progress", shown(progress_text(record.progress))
     yield "queue", shown(record.queue)
     yield "created", _when(record.created_at)
     if record.started_at is not None:
@@ -112,6 +117,25 @@ def _rows(record: ExecutionRecord) -> Iterator[tuple[str, str]]:
         yield "output", shown(to_json(record.output))
     if record.error is not None:
         yield "error", f"[red]{shown(str(record.error))}[/]"
+
+
+def progress_text(progress: Progress) -> str:
+    """How much is done, and the note."""
+    of, percent = "", ""
+    if progress.total is not None:
+        of = f" of {progress.total:,}"
+        percent = f" ({progress.done / progress.total:.0%})" if progress.total else ""
+    return f"{progress.done:,}{of}{percent} {progress.note}".rstrip()
+
+
+def progress_bar(progress: Progress) -> RenderableType:
+    """A bar, if the total is known, and how much is done."""
+    text = shown(progress_text(progress))
+    if not progress.total:
+        return text
+    grid = Table.grid(padding=(0, 1))
+    grid.add_row(ProgressBar(total=progress.total, completed=min(progress.done, progress.total), width=40), text)
+    return grid
 
 
 def print_page(page: ExecutionPage, as_json: bool) -> None:

@@ -15,6 +15,7 @@ from zart_redis.client.connection import decoding_errors_for
 from zart_redis.client.doctor import Doctor
 from zart_redis.client.lists import Lists
 from zart_redis.client.runs import Runs
+from zart_redis.client.streams import Streams
 from zart_redis.client.views import execution_record, waits_of
 from zart_redis.codec import Codec, codec_for
 from zart_redis.durations import Duration, to_ms
@@ -55,7 +56,7 @@ class StartRequest:
     triggered_by: str | None = None
 
 
-class DurableScheduler(Admin, Lists, Runs, Doctor):
+class DurableScheduler(Admin, Lists, Runs, Doctor, Streams):
     """Starts and follows executions.
 
     Example:

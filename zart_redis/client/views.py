@@ -12,6 +12,7 @@ import msgspec
 from zart_redis import registry
 from zart_redis.client.history import AttemptDetail, RunDetail, RunSummary, StepDetail, StepStatus
 from zart_redis.codec import Codec, codec_for
+from zart_redis.emissions import read_progress
 from zart_redis.engine import journal
 from zart_redis.error_codec import recorded_summary
 from zart_redis.errors import RemoteError
@@ -62,6 +63,7 @@ def execution_record(execution_id: str, x: Mapping[str, bytes], waits: tuple[Wai
         waits=waits,
         queue=x[Field.QUEUE].decode(),
         version=bound_version(x),
+        progress=read_progress(x[Field.PROGRESS]) if Field.PROGRESS in x else None,
     )
 
 

@@ -116,6 +116,8 @@ async def run_attempt(
             failure = error
         finally:
             current.reset(token)
+            if attempt.emitter is not None:
+                attempt.emitter.close()
             if thread is not None and thread.leave():
                 observer.thread_abandoned(attempt)
         ms = _since(began)

@@ -27,6 +27,8 @@ class WorkerContext:
     threads: StepThreads
     fakes: Mapping[str, StepDefinition] = field(default_factory=dict)
     """Fakes that a test runs in place of declared steps, by name."""
+    max_stream: int = 10_000
+    """How many items of a stream are kept."""
 
     def resolve(self, call: Call[Any, Any]) -> Call[Any, Any]:
         """The call, with the fake of its step if there is one."""

@@ -18,6 +18,7 @@ from zart_redis.engine import journal
 from zart_redis.engine.attempts import RetryLater, StepDone, done_with_timeout, run_attempt
 from zart_redis.engine.cancels import CancelWatch
 from zart_redis.engine.context import WorkerContext
+from zart_redis.engine.emitting import Emitted, Emitter
 from zart_redis.engine.history import History
 from zart_redis.engine.holds import MISMATCHES
 from zart_redis.engine.journal import Outcome
@@ -72,6 +73,10 @@ class Execution(Pass):
         self._clock = clock
         self._encode_input = encode_input
         self._groups_made = 0
+        self._emissions = 0
+        """How many the body has made in this pass."""
+        self._emitter: Emitter | None = None
+        """That of the body, once it has emitted what no earlier pass has."""
 
     # ---- steps ----
 
@@ -113,7 +118,8 @@ class Execution(Pass):
                     if journal.is_completion(pending):
                         break
                 made = journal.attempts_of(pending)
-                attempt = StepAttempt(self.info, call, made.failed + 1, self)
+                emitter = Emitter(self._port, self.max_payload, name, made.failed)
+                attempt = StepAttempt(self.info, call, made.failed + 1, self, emitter)
                 ended = await self._attempt(attempt, made.deadline, thread)
             finally:
                 if thread is not None:
@@ -247,6 +253,26 @@ class Execution(Pass):
             wait.is_own_value = True
             self.observer.captured(self, wait.name)
         return stored
+
+    # ---- what clients can watch ----
+
+    @property
+    def max_payload(self) -> int:
+        return self._context.max_payload
+
+    def emit(self, emitted: Emitted) -> None:
+        """Emit something, unless it is stored already. After a retry, in which the body may do something else than
+        before, all is new that the body does beyond its records."""
+        if self.loop.is_closed():
+            return
+        self._emissions += 1
+        if self._emitter is None:
+            stored = self.history.emitted
+            if self._emissions <= stored or (not stored and self.replayed.is_behind):
+                return
+            self._emitter = Emitter(self._port, self.max_payload, "", self.info.current_attempt)
+            self._emitter.sent = self._emissions - 1
+        self._port.emit(self._emitter, emitted)
 
     async def continue_as_new(self, data: Any) -> NoReturn:
         """End the run: no other code of the body runs. The input of the next run is checked first."""

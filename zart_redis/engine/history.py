@@ -30,6 +30,8 @@ class History:
     parked_at: int | None = None
     """The number of the newest completion when the body was last parked; None if it was not, or if the body starts
     again."""
+    emitted: int = 0
+    """How many emissions of the body are stored."""
 
     def add(self, completion: Completion) -> Stamp:
         """Others have recorded a completion."""

@@ -311,5 +311,12 @@ def _recorded(claim: BodyClaim) -> History:
     kinds = journal.KINDS_OF_WAITS
     registered = {(kinds[Wait(letter)], name): due for (letter, name), due in claim.waits.items() if letter in kinds}
     return History(
-        claim.records, claim.events, claim.steps, registered, claim.completions, claim.clock_base, claim.parked_at
+        claim.records,
+        claim.events,
+        claim.steps,
+        registered,
+        claim.completions,
+        claim.clock_base,
+        claim.parked_at,
+        claim.emitted,
     )

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from zart_redis.engine.emitting import Emitter
 from zart_redis.errors import ZartError
 from zart_redis.logs import get_logger
 from zart_redis.model import BodyClaim, ExecutionInfo, ExecutionStatus, StepClaim, Unreadable, Unserved
@@ -56,6 +57,8 @@ class StepAttempt(msgspec.Struct, frozen=True):
     """Counted from 1, unlike the attempt that the step's own code sees."""
     origin: BodyPass | None = None
     """The pass that runs the step in place; None if the step is scheduled."""
+    emitter: Emitter | None = None
+    """Takes what the step emits; None if nobody does, as in a replay of a history."""
 
     @property
     def info(self) -> ExecutionInfo:

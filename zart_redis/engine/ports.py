@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
+from zart_redis.engine.emitting import EmitPort
+
 
 class WaitRequest(NamedTuple):
     """A wait that the store ends: a kind of `journal`, its name, and when.
@@ -43,7 +45,7 @@ class ChildRequest(NamedTuple):
     timeout_ms: int | None
 
 
-class BodyPort(Protocol):
+class BodyPort(EmitPort, Protocol):
     """The transitions of a claimed body."""
 
     def now(self) -> int:
@@ -117,7 +119,7 @@ class BodyPort(Protocol):
         """Leave the body to other code: it is tried again after a delay, and when a worker with such code starts."""
 
 
-class StepPort(Protocol):
+class StepPort(EmitPort, Protocol):
     """The transitions of a claimed step."""
 
     async def settle(self, record: bytes) -> None:

@@ -65,6 +65,13 @@ class Replay:
         self._is_over = True
         self._unasked, self._asked, self._completed = set(), set(), []
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the body has not asked for all that is recorded, whatever its clock says."""
+        while self._completed and self._completed[-1][1] in self._asked:
+            self._completed.pop()
+        return not self._is_over and (bool(self._completed) or self._undelivered > 0)
+
     def is_active(self, now: int) -> bool:
         """Whether an earlier pass has done what the body does now, at the time of its last completion."""
         if self._is_over or not self._is_beyond:

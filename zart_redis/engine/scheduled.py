@@ -16,6 +16,7 @@ from zart_redis.engine.attempts import (
     run_attempt,
 )
 from zart_redis.engine.context import WorkerContext
+from zart_redis.engine.emitting import Emitter
 from zart_redis.engine.holds import delay_of, hold_for
 from zart_redis.engine.observer import Observer, Release, ReleaseReason, StepAttempt
 from zart_redis.engine.ports import StepPort
@@ -125,7 +126,8 @@ class StepRun:
         body = ExecutionInfo(
             claim.execution_id, claim.task, claim.attempt - 1, 0, self._key, None, run, claim.version, load
         )
-        return StepAttempt(body, call, claim.failed_attempts + 1)
+        emitter = Emitter(self._port, self._context.max_payload, claim.name, claim.failed_attempts)
+        return StepAttempt(body, call, claim.failed_attempts + 1, emitter=emitter)
 
     def _definition(self, spec: ScheduledSpec) -> StepDefinition | None:
         """The declared step, or the unsealed definition of an ad-hoc step.

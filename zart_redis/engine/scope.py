@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from zart_redis.codec import Codec
+from zart_redis.engine.emitting import Emitted, Emitter
 from zart_redis.engine.journal import Outcome
 from zart_redis.engine.observer import StepAttempt
 from zart_redis.errors import NestedStepError, NoExecutionContext
@@ -61,6 +62,14 @@ class DurableBody(Protocol):
         """The current time in UTC."""
         ...
 
+    @property
+    def max_payload(self) -> int:
+        """Bytes of one encoded value."""
+        ...
+
+    def emit(self, emitted: Emitted) -> None:
+        """Emit something, unless an earlier pass has."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepHandle(Generic[T_co]):
@@ -90,6 +99,21 @@ def current_body() -> DurableBody:
     if isinstance(scope, StepAttempt | ExecutionInfo):
         raise NestedStepError
     return scope
+
+
+def current_emitter() -> DurableBody | Emitter:
+    """The body, or the attempt of a step, that calls.
+
+    Raises:
+        NoExecutionContext: called outside of an execution.
+        NestedStepError: called in a function that `capture` calls.
+    """
+    scope = current.get()
+    if isinstance(scope, StepAttempt):
+        if scope.emitter is None:
+            raise NoExecutionContext
+        return scope.emitter
+    return current_body()
 
 
 def current_info() -> ExecutionInfo:

@@ -77,6 +77,10 @@ class Field(StoredName):
     """The number of the newest completion when the body was last parked."""
     KEPT_BY = auto()
     """The worker that parked the body and keeps it in memory."""
+    EMITTED = auto()
+    """How many items the body has emitted in its scope; a replay does not emit them again."""
+    PROGRESS = auto()
+    """What the run last reported as its progress: a packed list of what is done, the total or nil, and a note."""
     PENDING_RETENTION = auto()
     """The retention in ms, while a body that has returned waits for its last scheduled steps."""
     NEEDS = auto()
@@ -152,6 +156,7 @@ class ClaimField(StoredName):
     COMPLETIONS = auto()
     CLOCK_BASE = auto()
     PARKED_AT = auto()
+    EMITTED = auto()
     KEPT_AT = auto()
     """The fence at which this worker parked the body, if nobody has held it since; then the records are left out."""
     NEWS = auto()
@@ -197,6 +202,19 @@ class DeathField(StoredName):
     """True if it counts."""
     DUE = auto()
     """When it counts, unless the worker has come back by then."""
+
+
+class ItemField(StoredName):
+    """Fields of an item of `Key.STREAM`. Without a value it says that another attempt of a step has begun."""
+
+    VALUE = auto()
+    RUN = auto()
+    STEP = auto()
+    """The step that emitted it; empty for the body."""
+    ATTEMPT = auto()
+    """Counted from 0."""
+    AT = auto()
+    """In ms."""
 
 
 class HeartbeatField(StoredName):

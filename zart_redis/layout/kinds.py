@@ -136,6 +136,16 @@ class Delivered(StoredName):
     BUFFERED = "B"
 
 
+class Emission(StoredName):
+    """What an execution emits."""
+
+    ITEM = "s"
+    """An item of a stream."""
+    VALUE = "v"
+    """The newest value of a key."""
+    PROGRESS = "p"
+
+
 class GroupField(StoredName):
     """First letter of a field of `Key.GROUPS`."""
 

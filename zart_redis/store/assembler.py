@@ -46,6 +46,8 @@ _PLAIN: Mapping[str, type[Enum]] = {
     "CAUSE": layout.Cause,
     "HEARTBEAT": layout.HeartbeatField,
     "LIMIT_FIELD": layout.LimitField,
+    "EMISSION": layout.Emission,
+    "ITEM": layout.ItemField,
     "META": layout.Meta,
     "FEATURE": layout.Feature,
     "SIGNAL": layout.Signal,

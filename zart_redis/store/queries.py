@@ -11,6 +11,7 @@ from redis import exceptions
 
 from zart_redis.layout import GROUP, UNCLAIMED, Key, Lane, streams
 from zart_redis.model import PauseRule, WorkerInfo
+from zart_redis.store.decoding import mapping
 from zart_redis.store.index import Index
 from zart_redis.store.pause_rules import decode_rule
 from zart_redis.store.reads import Reads, texts, time_ms
@@ -41,6 +42,26 @@ class Queries:
         """The records of the named steps, as far as there are any."""
         (values,) = await self._reads.ask([("HMGET", Key.RECORDS.of(self._prefix, execution_id, scope), *names)])
         return {name: value for name, value in zip(names, values, strict=True) if value is not None}
+
+    async def value(self, execution_id: str, key: str) -> tuple[bool, bytes | None]:
+        """Whether there is such an execution, and what it has set last for a key."""
+        exists, value = await self._reads.ask(
+            [
+                ("EXISTS", Key.EXECUTION.of(self._prefix, execution_id)),
+                ("HGET", Key.VALUES.of(self._prefix, execution_id), key),
+            ]
+        )
+        return bool(exists), value
+
+    async def values(self, execution_id: str) -> dict[str, bytes] | None:
+        """All that an execution has set, by key; None if there is no such execution."""
+        exists, flat = await self._reads.ask(
+            [
+                ("EXISTS", Key.EXECUTION.of(self._prefix, execution_id)),
+                ("HGETALL", Key.VALUES.of(self._prefix, execution_id)),
+            ]
+        )
+        return mapping(flat) if exists else None
 
     async def now(self) -> int:
         """The time by Redis's clock, in ms."""

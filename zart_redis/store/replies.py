@@ -133,6 +133,15 @@ class Upgraded(NamedTuple):
     """Still to be upgraded, in separate calls."""
 
 
+class StreamPage(NamedTuple):
+    """Items of a stream: the cursor and the fields of each, see `layout.ItemField`."""
+
+    status: str
+    """That of the execution."""
+    has_more: bool
+    items: list[tuple[str, dict[str, bytes]]]
+
+
 class RunRows(NamedTuple):
     """What is stored of one body of a run."""
 

@@ -71,6 +71,10 @@ class Partition:
         """Carries the final status of an execution."""
         return Channel.DONE.of(self.prefix, execution_id)
 
+    def stream_channel(self, execution_id: str) -> str:
+        """Carries the names of streams to which an execution has emitted."""
+        return Channel.STREAM.of(self.prefix, execution_id)
+
     def worker_channel(self, worker: str) -> str:
         """Carries a `layout.Signal` and an entry to the worker that holds it."""
         return Channel.WORKER.of(self.prefix, worker)

@@ -6,8 +6,9 @@ Each stub is named as its script, whose header is the contract. `Fenced` is rais
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import secrets
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from redis import exceptions
@@ -37,6 +38,7 @@ from zart_redis.store.replies import (
     Rerun,
     RunRows,
     Started,
+    StreamPage,
     Upgraded,
 )
 
@@ -157,6 +159,14 @@ class Transitions:
         why = {name: text(reason) for name, reason in mapping(awaited).items()}
         place = None if before == b"" else before + 1
         return Described(fields(x), decode_waits(waits), why, text(counter), place)
+
+    async def read_stream(self, execution_id: str, stream: str, cursor: str, limit: int) -> StreamPage | None:
+        """Returns None if there is no such execution."""
+        reply = await self._run("read_stream", execution_id, stream, cursor, limit)
+        if not reply:
+            return None
+        status, has_more, *items = reply
+        return StreamPage(text(status), has_more == b"1", [(text(cursor), fields(flat)) for cursor, flat in items])
 
     async def read_runs(self, execution_id: str) -> dict[int, dict[str, bytes]]:
         """The fields of each run of an execution; {} if there is no such execution."""
@@ -332,6 +342,20 @@ class Transitions:
     async def hold(self, claim: BodyClaim, delay_ms: int, code: str, reason: str, *, has_begun: bool) -> None:
         before = (claim.holds, _or_empty(claim.held_since), "1" if has_begun else "")
         await self._run("hold", claim.execution_id, claim.fence, delay_ms, code, reason, *before)
+
+    async def emit(
+        self,
+        held: Held | HeldStep,
+        emitter: tuple[str, int, str],
+        first: int,
+        limit: int,
+        emissions: Sequence[tuple[str, str, bytes]],
+    ) -> None:
+        """Store emissions, numbered from `first`. `emitter` is a step ("" for the body), its attempt and its token."""
+        ack, name, entry = (held.ack, "", "") if isinstance(held, Held) else ("", held.name, held.entry)
+        head = (held.execution_id, held.fence, held.scope, ack, name, entry, *emitter, first, limit)
+        flat: Iterator[str | bytes] = itertools.chain.from_iterable(emissions)
+        await self._run("emit", *head, *flat)
 
     # ---- by a worker that holds a scheduled step ----
 

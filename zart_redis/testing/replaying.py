@@ -15,6 +15,7 @@ from zart_redis.engine import failures, journal
 from zart_redis.engine.attempts import RetryLater, StepDone, run_attempt
 from zart_redis.engine.context import WorkerContext
 from zart_redis.engine.drive import run_pass
+from zart_redis.engine.emitting import Emitted, Emitter
 from zart_redis.engine.execution import Execution
 from zart_redis.engine.journal import Stamp, stamped
 from zart_redis.engine.observer import CodeMismatch, Observer, PassEnd, Raised, Returned, StepAttempt
@@ -277,6 +278,8 @@ class _Port:
 
     def now(self) -> int:
         return self._time
+
+    def emit(self, emitter: Emitter, emitted: Emitted) -> None: ...
 
     def _stamped(self, record: bytes) -> bytes:
         history = self._body.execution.history

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Literal, TypeVar
 
 from zart_redis.engine import journal
+from zart_redis.engine.emitting import Emitted, Emitter
 from zart_redis.engine.history import read_news
 from zart_redis.engine.journal import is_final_step
 from zart_redis.engine.ports import ChildRequest, Completion, News, WaitRequest
@@ -15,6 +16,7 @@ from zart_redis.layout import Ack, Size, Wait
 from zart_redis.model import BodyClaim, Clock, StepClaim
 from zart_redis.store.replies import Held, HeldStep, Parked
 from zart_redis.store.store import Partition
+from zart_redis.worker.outbox import Outbox
 
 T = TypeVar("T")
 
@@ -36,6 +38,7 @@ class BodyAdapter:
         clock: Clock,
         progress: asyncio.Event | None,
         *,
+        max_stream: int,
         code: str,
         keeps: bool,
     ) -> None:
@@ -49,8 +52,10 @@ class BodyAdapter:
         self._clock = clock
         self._progress = progress
         """Set, if there is one, when something is recorded."""
+        self._max_stream = max_stream
         self._keeps = keeps
         """Whether this worker keeps the body in memory when it is parked."""
+        self._outbox = Outbox(self._send)
         self._synchronize(claim.now)
 
     def now(self) -> int:
@@ -67,20 +72,33 @@ class BodyAdapter:
         if self._progress is not None:
             self._progress.set()
 
+    def emit(self, emitter: Emitter, emitted: Emitted) -> None:
+        self._outbox.put(emitter, emitted)
+
+    async def _send(self, emitter: Emitter, first: int, emissions: Sequence[Emitted]) -> None:
+        source = emitter.step, emitter.attempt, emitter.token
+        await self._transitions.emit(self._held, source, first, self._max_stream, emissions)
+
+    async def _settled(self) -> Held:
+        """The claim, once all that was emitted under it is stored: no record comes before it."""
+        if self._outbox:
+            await self._outbox.drain()
+        return self._held
+
     async def record(self, name: str, record: bytes, *, ordered: bool) -> bytes:
-        reply = await self._transitions.record(self._held, name, record, ordered)
+        reply = await self._transitions.record(await self._settled(), name, record, ordered)
         self._depends_on(Ack.RECORD + name)
         return record + reply if len(reply) == Size.STAMP else reply
 
     async def attempt(self, name: str, failed: int, timeout_ms: int | None, delay_ms: int, note: bytes) -> bytes:
-        record, now = await self._transitions.attempt(self._held, name, failed, timeout_ms, delay_ms, note)
+        record, now = await self._transitions.attempt(await self._settled(), name, failed, timeout_ms, delay_ms, note)
         self._synchronize(now)
         self._depends_on((Ack.RECORD if is_final_step(record) else Ack.ATTEMPTS) + name)
         return record
 
     async def schedule(self, children: Sequence[ChildRequest]) -> None:
-        batches = _batches(children)
-        await asyncio.gather(*(self._transitions.schedule(self._held, self._queue, batch) for batch in batches))
+        batches, held = _batches(children), await self._settled()
+        await asyncio.gather(*(self._transitions.schedule(held, self._queue, batch) for batch in batches))
         self._depends_on(Ack.STEP + children[-1].name)
 
     async def join(self, group: str, names: Collection[str]) -> None:
@@ -93,6 +111,7 @@ class BodyAdapter:
         waits = [_wait(request) for request in new]
         forgotten = [(_WAITS[kind], name) for kind, name in gone]
         completions: list[Completion] = []
+        await self._settled()
         for batch in _batches(waits[:-STEP_BATCH]):
             answer = await self._transitions.park(self._held, seen, "1", batch, ())
             seen = self._read(answer, completions)
@@ -117,23 +136,23 @@ class BodyAdapter:
         return await self._transitions.gate(self._held, limits)
 
     async def finish(self, output: bytes, retention_ms: int | None) -> None:
-        await self._transitions.finish(self._held, output, self._retention(retention_ms))
+        await self._transitions.finish(await self._settled(), output, self._retention(retention_ms))
 
     async def continue_as_new(
         self, data: bytes, timeout_ms: int | None, received: Collection[str], limits: str
     ) -> None:
-        await self._transitions.continue_as_new(self._held, data, timeout_ms, received, limits)
+        await self._transitions.continue_as_new(await self._settled(), data, timeout_ms, received, limits)
 
     async def fail(self, error: bytes, retention_ms: int | None) -> None:
-        await self._transitions.fail(self._held, error, self._retention(retention_ms))
+        await self._transitions.fail(await self._settled(), error, self._retention(retention_ms))
 
     async def compensate(self, failure: bytes) -> tuple[int, int]:
-        begun = await self._transitions.begin_on_failure(self._held, failure)
+        begun = await self._transitions.begin_on_failure(await self._settled(), failure)
         self._held = Held(self._held.execution_id, self._held.fence, begun.scope, "")
         return begun.clock_base, begun.completions
 
     async def retry(self, delay_ms: int, note: bytes) -> None:
-        await self._transitions.retry(self._held, delay_ms, note)
+        await self._transitions.retry(await self._settled(), delay_ms, note)
 
     async def release(self, delay_ms: int | None) -> None:
         await self._transitions.release(self._held, delay_ms)
@@ -153,15 +172,28 @@ class BodyAdapter:
 class StepAdapter:
     """The transitions of a scheduled step that this worker holds: an `engine.ports.StepPort`."""
 
-    def __init__(self, partition: Partition, claim: StepClaim, code: str) -> None:
+    def __init__(self, partition: Partition, claim: StepClaim, code: str, max_stream: int) -> None:
         self._transitions = partition.transitions
+        self._max_stream = max_stream
+        self._outbox = Outbox(self._send)
         self._code = code
         self._held = HeldStep(claim.execution_id, claim.fence, claim.scope, claim.queue, claim.entry, claim.name)
 
+    def emit(self, emitter: Emitter, emitted: Emitted) -> None:
+        self._outbox.put(emitter, emitted)
+
+    async def _send(self, emitter: Emitter, first: int, emissions: Sequence[Emitted]) -> None:
+        source = emitter.step, emitter.attempt, emitter.token
+        await self._transitions.emit(self._held, source, first, self._max_stream, emissions)
+
     async def settle(self, record: bytes) -> None:
+        if self._outbox:
+            await self._outbox.drain()
         await self._transitions.complete_step(self._held, record)
 
     async def postpone(self, failed: int, delay_ms: int | None, note: bytes = b"", queued_ms: int = 0) -> None:
+        if note and self._outbox:  # handed back without an attempt, the step emits it again
+            await self._outbox.drain()
         await self._transitions.postpone(self._held, failed, delay_ms, note, queued_ms)
 
     async def hold(self, failed: int, delay_ms: int, reason: str) -> None:

@@ -200,9 +200,18 @@ class Executor(Service):
             active.task.cancel()
 
     async def _run_body(self, partition: Partition, claim: BodyClaim) -> None:
-        code, keeps = self.context.code, bool(self.kept)
+        context, keeps = self.context, bool(self.kept)
         active = self.active[slot_of(partition, claim)]
-        port = BodyAdapter(partition, claim, self.retention_ms, self.clock, active.progress, code=code, keeps=keeps)
+        port = BodyAdapter(
+            partition,
+            claim,
+            self.retention_ms,
+            self.clock,
+            active.progress,
+            code=context.code,
+            keeps=keeps,
+            max_stream=context.max_stream,
+        )
         kept = self.kept.take(partition.prefix, claim)
         if kept is not None:
             active.body = kept
@@ -254,7 +263,7 @@ class Executor(Service):
         await self._release(claim, lambda _: port.hold_unknown(delay_ms, detail), release)
 
     async def _run_step(self, partition: Partition, claim: StepClaim) -> None:
-        port = StepAdapter(partition, claim, self.context.code)
+        port = StepAdapter(partition, claim, self.context.code, self.context.max_stream)
         step = StepRun(claim, self._input_loader(claim), port, self.context, self.observer)
         active = self.active[slot_of(partition, claim)]
         await self._run(partition, claim, step.run, functools.partial(port.postpone, claim.failed_attempts))

@@ -219,6 +219,7 @@ class Worker:
             code=code_of(self._handlers),
             namespace=settings.namespace,
             max_payload=settings.max_payload,
+            max_stream=settings.max_stream,
             max_deliveries=settings.max_deliveries,
             secrets=settings.secrets,
             threads=StepThreads(settings.concurrency),

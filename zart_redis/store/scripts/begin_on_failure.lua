@@ -21,6 +21,7 @@ elseif not is_held_by(id, x, fence, scope, ack) then
 end
 drop_steps(id, x)
 clear_waits(id, x)
-redis.call('HDEL', KEY.execution(id), FIELD.deadline, FIELD.fail_reason, FIELD.blame, FIELD.parked_at)
+redis.call('HDEL', KEY.execution(id), FIELD.deadline, FIELD.fail_reason, FIELD.blame, FIELD.parked_at,
+  FIELD.emitted)
 redis.call('HSET', KEY.execution(id), FIELD.failure, failure, FIELD.scope, x.run .. 'f', FIELD.clock_base, now())
 return reply()

@@ -152,14 +152,14 @@ local function body_names()
   return { CLAIM.entry, CLAIM.queue, CLAIM.execution_id, CLAIM.fence, CLAIM.scope, CLAIM.task, CLAIM.version,
     CLAIM.attempt, CLAIM.input, CLAIM.created, CLAIM.deadline, CLAIM.fail_reason, CLAIM.failure, CLAIM.has_begun, CLAIM.holds, CLAIM.held_since,
     CLAIM.records, CLAIM.events, CLAIM.steps, CLAIM.waits, CLAIM.completions, CLAIM.clock_base, CLAIM.parked_at,
-    CLAIM.kept_at, CLAIM.news, CLAIM.blame, CLAIM.limits, CLAIM.now }
+    CLAIM.emitted, CLAIM.kept_at, CLAIM.news, CLAIM.blame, CLAIM.limits, CLAIM.now }
 end
 
 local function claim_body(queue, entry, id)
   local v = redis.call('HMGET', KEY.execution(id), FIELD.status, FIELD.entry, FIELD.fence, FIELD.scope, FIELD.run,
     FIELD.task, FIELD.attempt, FIELD.input, FIELD.created, FIELD.bucket, FIELD.deadline, FIELD.fail_reason,
     FIELD.failure, FIELD.needs, FIELD.paused_deadline_ms, FIELD.started, FIELD.clock_base, FIELD.kept_by, FIELD.parked_at,
-    FIELD.held, FIELD.trigger, FIELD.blame, FIELD.version, FIELD.limits)
+    FIELD.held, FIELD.trigger, FIELD.blame, FIELD.version, FIELD.limits, FIELD.emitted)
   -- A queued one is not paused, and waits for no other worker.
   local x = { status = v[1] or '', entry = v[2], fence = v[3], scope = v[4] or '', run = v[5] or '', task = v[6] or '',
     attempt = v[7] or '', input = v[8] or '', created = v[9] or '', bucket = v[10] or '', deadline = v[11] or '',
@@ -227,7 +227,7 @@ local function claim_body(queue, entry, id)
   has_bodies = true
   claims[#claims + 1] = { ENTRY.execution, entry, queue, id, x.fence, x.scope, x.task, version, x.attempt,
     x.input, x.created, x.deadline, x.fail_reason, x.failure, has_begun and '1' or '', holds, held_since,
-    body.records, body.events, body.steps, body.waits, body.completions, x.clock_base or x.started, v[19] or '', kept_at,
+    body.records, body.events, body.steps, body.waits, body.completions, x.clock_base or x.started, v[19] or '', v[25] or 0, kept_at,
     body.news, x.blame, x.limits, now() }
 end
 

@@ -21,8 +21,26 @@ end
 local highest = tonumber(redis.call('GET', KEY.purged_epoch) or 0)
 local runs_left = 200
 
--- Deletes earlier runs as far as this script may. Returns whether none is left.
+-- Deletes streams as far as this script may.
+local function delete_streams(id)
+  local names = redis.pcall('HRANDFIELD', KEY.streams(id), runs_left)
+  if names.err then
+    redis.call('UNLINK', KEY.streams(id))
+    return
+  end
+  for _, name in ipairs(names) do
+    redis.call('UNLINK', KEY.stream(id, redis.call('HGET', KEY.streams(id), name)))
+    redis.call('HDEL', KEY.streams(id), name)
+  end
+  runs_left = runs_left - #names
+end
+
+-- Deletes earlier runs and streams as far as this script may. Returns whether none is left.
 local function delete_history(id)
+  if redis.call('EXISTS', KEY.history(id), KEY.streams(id)) == 0 then
+    return true
+  end
+  delete_streams(id)
   local runs = redis.pcall('HRANDFIELD', KEY.history(id), runs_left)
   if runs.err then
     redis.call('UNLINK', KEY.history(id)) -- of another type than it should be
@@ -32,7 +50,7 @@ local function delete_history(id)
     delete_earlier_run(id, run)
   end
   runs_left = runs_left - #runs
-  return redis.call('EXISTS', KEY.history(id)) == 0
+  return redis.call('EXISTS', KEY.history(id), KEY.streams(id)) == 0
 end
 
 local queues = {} -- that may be empty now
@@ -53,7 +71,7 @@ local function delete(id, fields)
     end
     queues[queue] = queues[queue] or is_last or nil
   end
-  redis.call('UNLINK', KEY.execution(id))
+  redis.call('UNLINK', KEY.execution(id), KEY.values(id))
   redis.call('ZREM', KEY.expiring, id)
   redis.call('ZREM', KEY.ids, id)
   redis.call('HDEL', KEY.damaged, id)

@@ -21,7 +21,7 @@ for i = 1, #records, 2 do
   end
 end
 redis.call('HINCRBY', KEY.execution(id), FIELD.attempt, 1)
-redis.call('HDEL', KEY.execution(id), FIELD.blame, FIELD.parked_at)
+redis.call('HDEL', KEY.execution(id), FIELD.blame, FIELD.parked_at, FIELD.emitted)
 redis.call('HSET', KEY.execution(id), FIELD.clock_base, in_ms(delay))
 clear_waits(id, x)
 redis.call('ZADD', KEY.waits(id), in_ms(delay), WAIT.retry)

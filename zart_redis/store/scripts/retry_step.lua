@@ -36,7 +36,7 @@ if not has_failed(x.scope) then
   x.scope = x.run
 end
 redis.call('HDEL', KEY.records(id, x.scope), failed_step)
-redis.call('HDEL', x_key, FIELD.error, FIELD.finished)
+redis.call('HDEL', x_key, FIELD.error, FIELD.finished, FIELD.emitted)
 redis.call('HSET', x_key, FIELD.nonce, nonce, FIELD.resumed_at, now(), FIELD.clock_base, now(), FIELD.trigger,
   TRIGGER.retry_step, FIELD.triggered_by, triggered_by)
 redis.call('ZREM', KEY.expiring, id)

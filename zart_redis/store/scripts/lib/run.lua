@@ -6,7 +6,7 @@ local MAX_HISTORY = 100
 local function delete_run(id, run)
   run = string.match(run, '^%d+$') or '0'
   for _, scope in ipairs({ run, run .. 'f' }) do
-    redis.call('UNLINK', KEY.records(id, scope), KEY.attempts(id, scope))
+    redis.call('UNLINK', KEY.records(id, scope), KEY.attempts(id, scope), KEY.emitters(id, scope))
   end
   redis.call('UNLINK', KEY.events(id, run))
 end
