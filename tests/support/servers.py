@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import tempfile
@@ -57,6 +58,12 @@ def server_name(binary: Path) -> str:
     return f"{version[1].lower()}-{version[2]}"
 
 
+def speaks_tls(binary: Path) -> bool:
+    """Whether the server was built with TLS. One that was asks for a certificate, and ends."""
+    command = [str(binary), "--port", "0", "--tls-port", str(free_port())]
+    return "No tls-cert-file" in subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
 def free_port() -> int:
     """A port that is free, as is the one 10,000 above it, which a cluster node takes for its bus."""
     while True:
@@ -70,17 +77,20 @@ def free_port() -> int:
 class Proxy:
     """A TCP address that leads to a server's unix socket, and can misbehave as networks do.
 
-    ``delay`` is how many seconds each piece of a reply is held back; ``reset()`` breaks all connections.
+    ``delay`` is how many seconds each piece of a reply is held back; ``reset()`` breaks all connections. With ``tls``
+    it speaks TLS to its clients.
     """
 
-    def __init__(self, target: Path, delay: float = 0.0) -> None:
+    def __init__(self, target: Path, delay: float = 0.0, tls: ssl.SSLContext | None = None) -> None:
         self.delay = delay
         self._target = target
+        self._tls = tls
         self._clients: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        self.port = self._server.sockets[0].getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}"
         return self
 
     async def __aexit__(self, *_: object) -> None:

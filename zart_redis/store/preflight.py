@@ -138,7 +138,7 @@ def _wire_problem(address: Address, context: ssl.SSLContext | None) -> str | Non
     """Why the URL is wrong for the server at this address; None if it is right, or if no server listens."""
     try:
         said = _say(address, b"INFO server\r\n")
-    except TimeoutError:
+    except (TimeoutError, ConnectionResetError, BrokenPipeError):
         said = b""
     except OSError:
         return None
@@ -175,6 +175,9 @@ def _speaks_tls(address: Address) -> bool:
         return False
 
 
+_CLOSED = "it closes TLS connections: does it demand a client certificate (ssl_certfile, ssl_keyfile)?"
+
+
 def _tls_problem(address: Address, context: ssl.SSLContext) -> str | None:
     try:
         with (
@@ -182,13 +185,14 @@ def _tls_problem(address: Address, context: ssl.SSLContext) -> str | None:
             context.wrap_socket(plain, server_hostname=address[0]) as secure,
         ):
             secure.sendall(b"PING\r\n")
-            secure.recv(100)  # with TLS 1.3 a refused certificate is seen only here
-            return None
+            return None if secure.recv(100) else _CLOSED  # with TLS 1.3 a refused certificate is seen only here
     except ssl.SSLCertVerificationError as error:
         return (
             f"its certificate is not trusted ({error.verify_message}): give the CA that signed it as "
             "ssl_ca_certs=/path/to/ca.pem, and a host name that the certificate holds"
         )
+    except (ConnectionResetError, ssl.SSLEOFError):
+        return _CLOSED
     except ssl.SSLError as error:
         reason = error.reason or str(error)
         if "CERTIFICATE" in reason or "HANDSHAKE_FAILURE" in reason or "UNKNOWN_CA" in reason:
@@ -197,7 +201,5 @@ def _tls_problem(address: Address, context: ssl.SSLContext) -> str | None:
                 "give ssl_certfile=/path/to/client.crt and ssl_keyfile=/path/to/client.key, signed by its CA"
             )
         return f"the TLS handshake failed ({reason}): see ssl_min_version and ssl_ciphers"
-    except ConnectionResetError:
-        return "it closes TLS connections: does it demand a client certificate (ssl_certfile, ssl_keyfile)?"
     except OSError:
         return None
