@@ -107,6 +107,7 @@ def test_long_ids_are_shown_whole(zart: Zart, environment: dict[str, str], monke
         (["wait", "x", "--timeout", "soon"], "not a duration"),
         (["list", "--status", "lost"], "completed"),
         (["list", "--cursor", "x"], "no cursor"),
+        (["purge", "--older-than", "soon"], "--older-than"),
         (["status", "x", "--redis-url", "http://x"], "redis://"),
         (["dance"], "dance"),
     ],
@@ -116,6 +117,18 @@ def test_wrong_usage_exits_with_2(zart: Zart, arguments: list[str], hint: str) -
     assert (refused.returncode, refused.stdout) == (2, "")
     assert hint in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [(["list", "--limit", "0"], "--limit"), (["status"], "ID"), (["dance"], "dance"), (["start", ""], "empty")],
+)
+def test_wrong_usage_of_a_command_with_json_is_json(command: Command, arguments: list[str], hint: str) -> None:
+    refused = command("zart", *arguments, "--json")
+    assert (refused.returncode, refused.stderr) == (2, "")
+    code, message = error_of(refused)
+    assert code == "invalid_input"
+    assert hint in message
 
 
 @pytest.mark.parametrize("command", ["status", "wait", "detail", "runs", "watch", "cancel", "restart", "rerun"])

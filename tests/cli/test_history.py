@@ -14,6 +14,15 @@ def test_names_that_look_like_markup_are_shown_as_they_are(zart: Zart, pools: Po
     assert "[/undo]" in told.stdout
 
 
+def test_tracebacks_are_shown_as_they_were_written(zart: Zart, pools: Pools) -> None:
+    pools()
+    zart("start", "fails", "--id", "x-1", "--data", '"oh dear"', "--wait")
+    assert "Traceback" not in zart("detail", "x-1").stdout
+    lines = zart("detail", "x-1", "--traceback").stdout.splitlines()
+    assert "    ValueError: oh dear" in lines
+    assert not [line for line in lines if "raise" in line and line.endswith(" ")]
+
+
 def test_detail_tells_that_no_worker_takes_the_work(zart: Zart, pools: Pools) -> None:
     zart("start", "cli-fan", "--id", "f-1", "--data", "0", "--queue", "forgotten")
     assert "no worker takes work from queue 'forgotten'" in zart("detail", "f-1").stdout

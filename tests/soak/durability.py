@@ -173,7 +173,7 @@ def _lost(server: RedisProcess, answers: Sequence[Answer]) -> list[Answer]:
 
 def as_table(found: dict[Case, Figures], title: str) -> Table:
     columns = ("how Redis dies", "appendfsync", "ack", "answers/s", "of memory", "starts lost", "results lost")
-    caption = "refused: that needs appendfsync always, or the WAITAOF of Redis 7.2"
+    caption = "refused: `ack=fsync` needs appendfsync always"
     table = Table(*columns, "oldest loss", title=title, title_justify="left", caption=caption)
     for case, figures in found.items():
         if figures.refused:

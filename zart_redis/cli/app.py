@@ -8,7 +8,7 @@ from zart_redis.cli import executions, history, limits, listing, pauses, repair,
 from zart_redis.cli.check_replay import check_replay
 from zart_redis.cli.demo.command import demo
 from zart_redis.cli.dev import dev
-from zart_redis.cli.running import command_line
+from zart_redis.cli.running import command_line, run_command_line
 from zart_redis.cli.top import top
 
 COMMANDS: tuple[Callable[..., None], ...] = (
@@ -30,4 +30,4 @@ app.add_typer(limits.app)
 
 def main() -> None:
     """The console script."""
-    app()
+    run_command_line(app)

@@ -12,6 +12,7 @@ from zart_redis.cli.command import client_command
 from zart_redis.cli.options import AsJson, ExecutionId, read_json
 from zart_redis.cli.running import Code, end
 from zart_redis.client.scheduler import DurableScheduler
+from zart_redis.durations import to_ms
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")]
 Patterns = list[str] | None
@@ -73,9 +74,10 @@ async def purge(
     as_json: AsJson = False,
 ) -> None:
     """Remove finished executions with everything they own, regardless of their retention."""
+    age_ms = to_ms(older_than, what="--older-than")
     confirm(f"Remove every {status or 'finished'} execution that finished more than {older_than} ago?", yes)
     with output.spinner("purging", quiet=as_json):
-        purged = await client.purge(older_than=older_than, status=status)
+        purged = await client.purge(older_than=age_ms / 1000, status=status)
     output.echo_result({"purged": purged}, f"removed {purged} executions", as_json)
 
 
@@ -90,7 +92,8 @@ async def doctor(
         findings = await client.doctor(repair=repair)
     lines = [f"{f.problem}: {f.subject} {f.detail}".rstrip() for f in findings]
     ending = ", repaired" if repair else ""
-    lines.append(f"{len(findings)} problems found{ending}" if findings else "no problems found")
+    count = "1 problem" if len(findings) == 1 else f"{len(findings) or 'no'} problems"
+    lines.append(f"{count} found{ending if findings else ''}")
     output.echo_result(findings, lines, as_json)
     return Code.FAILED if findings and not repair else Code.DONE
 

@@ -73,6 +73,27 @@ def command_line(*, completion: bool = False, **options: Any) -> typer.Typer:
     return typer.Typer(add_completion=completion, rich_markup_mode=None, pretty_exceptions_enable=False, **options)
 
 
+def run_command_line(app: typer.Typer) -> None:
+    """Run a command. With `--json`, errors in the command line itself are JSON too."""
+    if "--json" not in sys.argv:
+        app()
+    as_json.set(True)
+    try:
+        sys.exit(app(standalone_mode=False))
+    except _UsageError as error:
+        message, code, name = error.format_message(), Code.USAGE, InvalidInput.code  # type: ignore[attr-defined]
+    except typer.Abort:
+        message, code, name = "aborted; nothing was changed", Code.FAILED, "aborted"
+    try:
+        end(message, code, name)
+    except typer.Exit as ended:
+        sys.exit(ended.exit_code)
+
+
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+"""The base of errors in a command line. Typer does not export it."""
+
+
 @contextmanager
 def settings_checked() -> Iterator[None]:
     """End the command with a usage error if the settings are invalid."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from textwrap import indent
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
-from rich.padding import Padding
 from rich.table import Table
 
 from zart_redis.cli.output import coloured, name_column, shown, span
@@ -87,7 +87,7 @@ def _tracebacks(detail: RunDetail) -> Iterator[RenderableType]:
     for what, error in failures:
         if error is not None and error.traceback:
             yield f"\n[bold]{shown(what)}[/]"
-            yield Padding(escape(printable_lines(error.traceback.rstrip())), (0, 0, 0, 4))
+            yield escape(indent(printable_lines(error.traceback.rstrip()), "    "))
 
 
 def _add_step(table: Table, began: datetime, step: StepDetail) -> None:
