@@ -18,11 +18,11 @@ ExecutionFailed ExecutionFinished ExecutionInfo ExecutionNotFound ExecutionPage 
 ExecutionTimeout Failure HandlerCrashed HandlerError HistoryTooLong InvalidInput Limit LimitRecord MaxRetriesExhausted
 NestedStepError NoExecutionContext Ok PauseRule PayloadTooLarge Progress RedisUnavailable RemoteError ReplayMismatch
 RerunReport Restarted RetriesExhausted RetryConfig RetryExhausted RunDetail RunSummary SchedulerError
-SerializationError Settings StartRequest Stats StepBusinessError StepCall StepDetail StepError StepFailed StepFailure
-StepFunction StepHandle StepStatus StreamItem TaskError TimedOut Truncated UnknownTask UntrustedPayload WaitTimedOut
-Worker WorkerInfo ZartErr ZartError ZartStep ZartStepError capture context continue_as_new emit logger now progress
-require run schedule set_value sleep sleep_until step step_or step_or_else sync testing wait wait_for_event
-zart_durable zart_step
+SerializationError Settings StartRequest StartedRun Stats StepBusinessError StepCall StepDetail StepError StepFailed
+StepFailure StepFunction StepHandle StepStatus StreamItem TaskError TimedOut Truncated UnknownTask UntrustedPayload
+WaitTimedOut Worker WorkerInfo ZartErr ZartError ZartStep ZartStepError capture context continue_as_new emit logger
+now progress require run schedule set_value sleep sleep_until step step_or step_or_else sync testing wait
+wait_for_event zart_durable zart_step
 """
 
 SIGNATURES = {
@@ -45,7 +45,7 @@ SIGNATURES = {
     "continue_as_new": "(data)",
     "zart_step": "(name, *, retry, timeout, timeout_scope, raises)",
     "zart_durable": "(name, *, timeout, on_failure, retry, queue, retention, limits)",
-    "DurableScheduler.start": "(self, execution_id, task_name, data, *, queue, delay)",
+    "DurableScheduler.start": "(self, execution_id, task_name, data, *, queue, delay, if_live, if_finished, expires)",
     "DurableScheduler.start_for": "(self, handler, execution_id, data, *, queue, delay)",
     "DurableScheduler.start_many": "(self, requests)",
     "DurableScheduler.status": "(self, execution_id)",
@@ -53,7 +53,7 @@ SIGNATURES = {
     "DurableScheduler.wait_completion": "(self, execution_id, timeout, *, type)",
     "DurableScheduler.wait_for": "(self, handler, execution_id, timeout)",
     "DurableScheduler.start_and_wait_for": "(self, handler, execution_id, data, timeout)",
-    "DurableScheduler.cancel": "(self, execution_id)",
+    "DurableScheduler.cancel": "(self, execution_id, *, reason)",
     "DurableScheduler.offer_event": "(self, execution_id, name, payload)",
     "DurableScheduler.list_executions": "(self, *, status, task_name, queue, limit, cursor, order)",
     "DurableScheduler.stats": "(self)",

@@ -69,12 +69,21 @@ if TYPE_CHECKING:
     from zart_redis.client.history import AttemptDetail, RunDetail, RunSummary, StepDetail, StepStatus
     from zart_redis.client.limits import LimitRecord
     from zart_redis.client.lists import ExecutionPage, Stats
-    from zart_redis.client.scheduler import DurableScheduler, StartRequest
+    from zart_redis.client.scheduler import DurableScheduler
+    from zart_redis.client.starting import StartRequest
     from zart_redis.emissions import Progress, Restarted, StreamItem, Truncated
     from zart_redis.engine.scope import StepHandle
     from zart_redis.handlers import DurableExecution, DurableHandler, zart_durable
     from zart_redis.limits import Limit
-    from zart_redis.model import EventDelivery, ExecutionInfo, ExecutionRecord, ExecutionStatus, PauseRule, WorkerInfo
+    from zart_redis.model import (
+        EventDelivery,
+        ExecutionInfo,
+        ExecutionRecord,
+        ExecutionStatus,
+        PauseRule,
+        StartedRun,
+        WorkerInfo,
+    )
     from zart_redis.outcomes import (
         BusinessErr,
         Err,
@@ -104,7 +113,7 @@ __all__ = [
     "Failure", "StepFailure", "ExecutionDeadlineExceeded", "RetriesExhausted", "HandlerError",
     # run and manage
     "Worker", "DurableScheduler", "EventClient", "EventDelivery", "ExecutionPage", "ExecutionRecord",
-    "ExecutionStatus", "Settings", "StartRequest", "Stats",
+    "ExecutionStatus", "Settings", "StartRequest", "StartedRun", "Stats",
     "Progress", "Restarted", "StreamItem", "Truncated",
     "AttemptDetail", "LimitRecord", "PauseRule", "RerunReport", "RunDetail", "RunSummary", "StepDetail", "StepStatus",
     "WorkerInfo",
@@ -132,12 +141,13 @@ if not TYPE_CHECKING:  # type checkers follow the imports above, and so report a
             "client.history": "AttemptDetail RunDetail RunSummary StepDetail StepStatus",
             "client.limits": "LimitRecord",
             "client.lists": "ExecutionPage Stats",
-            "client.scheduler": "DurableScheduler StartRequest",
+            "client.scheduler": "DurableScheduler",
+            "client.starting": "StartRequest",
             "emissions": "Progress Restarted StreamItem Truncated",
             "engine.scope": "StepHandle",
             "handlers": "DurableExecution DurableHandler zart_durable",
             "limits": "Limit",
-            "model": "EventDelivery ExecutionInfo ExecutionRecord ExecutionStatus PauseRule WorkerInfo",
+            "model": "EventDelivery ExecutionInfo ExecutionRecord ExecutionStatus PauseRule StartedRun WorkerInfo",
             "outcomes": "BusinessErr Err ExecutionDeadlineExceeded Failure HandlerError Ok RetriesExhausted "
             "StepFailure ZartErr",
             "retry": "RetryConfig",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from zart_redis import names
 from zart_redis.emissions import Progress
@@ -34,6 +34,18 @@ class ExecutionStatus(StrEnum):
     @property
     def is_final(self) -> bool:
         return self in (ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED)
+
+
+class StartedRun(int):
+    """The number of a run."""
+
+    started: bool
+    """False if the run was there, and was left as it is."""
+
+    def __new__(cls, run: int, started: bool) -> Self:
+        self = super().__new__(cls, run)
+        self.started = started
+        return self
 
 
 class EventDelivery(StrEnum):
@@ -115,6 +127,10 @@ class ExecutionRecord:
     """The version of the handler that the run is bound to; None before it has begun."""
     progress: Progress | None = None
     """What the run last reported by `zart.progress`."""
+    reason: str | None = None
+    """Why it was cancelled: what `cancel` was given, or "expired"."""
+    next_due: datetime | None = None
+    """When the first of its waits ends by itself, or the run expires."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,12 +24,22 @@ def check_name(value: object, what: str) -> str:
     Raises:
         InvalidInput: it is not text, is empty, holds control characters, or is longer than 512 bytes as UTF-8.
     """
+    text = check_text(value, what)
+    if not text:
+        raise InvalidInput(f"{what} must not be empty")
+    if has_controls(text):
+        raise InvalidInput(f"{what} must not hold control characters, as {printable(text)!s:.100} does")
+    return text
+
+
+def check_text(value: object, what: str) -> str:
+    """Return `value` if it is text of at most 512 bytes as UTF-8, which may be empty, and hold any character.
+
+    Raises:
+        InvalidInput: it is not.
+    """
     if not isinstance(value, str):
         raise InvalidInput(f"{what} must be text, not {type(value).__name__}")
-    if not value:
-        raise InvalidInput(f"{what} must not be empty")
-    if has_controls(value):
-        raise InvalidInput(f"{what} must not hold control characters, as {printable(value)!s:.100} does")
     try:
         size = len(value) if value.isascii() else len(value.encode())
     except UnicodeEncodeError:

@@ -119,6 +119,17 @@ def test_wrong_usage_exits_with_2(zart: Zart, arguments: list[str], hint: str) -
     assert "Traceback" not in refused.stderr
 
 
+def test_start_says_whether_it_started(zart: Zart) -> None:
+    assert json.loads(zart("start", "cli-naps", "--id", "n-1", "--expires", "1h", "--json").stdout)["started"] is True
+    kept = zart("start", "cli-naps", "--id", "n-1", "--if-live", "return")
+    assert (kept.returncode, kept.stdout) == (0, "run 1 of n-1 was there; follow it with: zart wait n-1\n")
+    replaced = zart("start", "cli-naps", "--id", "n-1", "--delay", "1m", "--if-live", "replace", "--max-delay", "5m")
+    assert replaced.stdout.startswith("started n-1 (run 1)")
+    assert zart("cancel", "n-1", "--reason", "out\x1b[31m of stock").returncode == 0
+    assert "out\\x1b[31m of stock" in zart("status", "n-1").stdout
+    assert zart("start", "cli-naps", "--id", "n-1", "--if-finished", "raise").returncode == 5
+
+
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [(["list", "--limit", "0"], "--limit"), (["status"], "ID"), (["dance"], "dance"), (["start", ""], "empty")],

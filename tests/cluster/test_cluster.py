@@ -56,7 +56,7 @@ async def start(scheduler: zart.DurableScheduler) -> dict[str, int]:
     """The outputs that are expected of them, by id."""
     ids = {f"job-{number}": 15 + 100 + number for number in range(EXECUTIONS)}
     requests = [(id, job.name, number) for number, id in enumerate(ids)]
-    assert await scheduler.start_many(requests) == [True] * EXECUTIONS
+    assert await scheduler.start_many(requests) == [1] * EXECUTIONS
     return ids
 
 

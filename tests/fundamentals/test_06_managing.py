@@ -96,7 +96,7 @@ async def test_start_many_says_which_ones_began(scheduler: zart.DurableScheduler
     requests: list[StartRequest | tuple[str, str, Any]] = [(f"id-{n}", "echo", n) for n in range(600)]
     requests.append(StartRequest("delayed", "echo", 1, queue="mail", delay="1h"))
     answers = await scheduler.start_many(requests)
-    assert answers == [n != 3 for n in range(601)]
+    assert answers == [None if n == 3 else 1 for n in range(601)]
     assert (await scheduler.stats()).by_status == {ExecutionStatus.SCHEDULED: 601}
     assert (await scheduler.status("delayed")).queue == "mail"
     assert (await scheduler.status("id-3")).input == "before"

@@ -172,7 +172,7 @@ def test_a_new_method_of_the_asynchronous_class_appears_by_itself(redis_url: str
             """Whether there is such an execution."""
             return execution_id in [record.execution_id for record in await self.list_executions()]
 
-        async def cancel(self, execution_id: str) -> bool:
+        async def cancel(self, execution_id: str, *, reason: str | None = None) -> bool:
             raise NotImplementedError("overridden")
 
     class Blocking(sync.DurableScheduler, of=Asynchronous):
@@ -228,7 +228,7 @@ def test_an_iterator_is_drawn_in_the_thread_of_the_caller(scheduler: sync.Durabl
         drawn_in.append(threading.current_thread())
         yield "a", "sync-double", scheduler.stats().by_status.get(zart.ExecutionStatus.RUNNING, 0)
 
-    assert scheduler.start_many(requests()) == scheduler.start_many(requests=iter([("b", "sync-double", 1)])) == [True]
+    assert scheduler.start_many(requests()) == scheduler.start_many(requests=iter([("b", "sync-double", 1)])) == [1]
     assert drawn_in == [threading.current_thread()]
 
 

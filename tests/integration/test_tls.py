@@ -89,16 +89,14 @@ def url(port: int, **options: str) -> str:
     return f"rediss://127.0.0.1:{port}?{urlencode(options)}"
 
 
-async def refusal(redis_url: str) -> str:
-    """What a worker and a client say that cannot start."""
-    with pytest.raises(zart.ConfigurationError) as of_client:
+async def check_refusal(redis_url: str, hint: str) -> None:
+    """Neither a client nor a worker can start, and both say why."""
+    with pytest.raises(zart.ConfigurationError, match=hint):
         async with zart.EventClient(redis_url):
             pass
-    with pytest.raises(zart.ConfigurationError) as of_worker:
+    with pytest.raises(zart.ConfigurationError, match=hint):
         async with zart.Worker(redis_url, handlers=[greet]):
             pass
-    assert str(of_client.value) == str(of_worker.value)
-    return str(of_worker.value)
 
 
 @zart_step
@@ -142,42 +140,42 @@ async def test_a_client_certificate_is_shown(front: Front, files: Files, namespa
 async def test_a_missing_or_refused_client_certificate(front: Front, files: Files, version: str) -> None:
     certificate, key = files.stranger
     async with front.port(ask_client=True, version=version) as port:
-        assert "ssl_certfile" in await refusal(url(port, ssl_ca_certs=files.ca))
+        await check_refusal(url(port, ssl_ca_certs=files.ca), "ssl_certfile")
         strange = url(port, ssl_ca_certs=files.ca, ssl_certfile=certificate, ssl_keyfile=key)
-        assert "ssl_certfile" in await refusal(strange)
+        await check_refusal(strange, "ssl_certfile")
 
 
 async def test_a_certificate_that_is_not_trusted(front: Front) -> None:
     async with front.port() as port:
-        assert "ssl_ca_certs" in await refusal(url(port))
+        await check_refusal(url(port), "ssl_ca_certs")
 
 
 async def test_a_certificate_of_another_host(front: Front, files: Files) -> None:
     async with front.port(files.other_host) as port:
-        assert "host name" in await refusal(url(port, ssl_ca_certs=files.ca))
+        await check_refusal(url(port, ssl_ca_certs=files.ca), "host name")
 
 
 async def test_a_server_too_old_for_the_demanded_version(front: Front, files: Files) -> None:
     async with front.port(version="TLSv1.2") as port:
-        assert "ssl_min_version" in await refusal(url(port, ssl_ca_certs=files.ca, ssl_min_version="TLSv1_3"))
+        await check_refusal(url(port, ssl_ca_certs=files.ca, ssl_min_version="TLSv1_3"), "ssl_min_version")
 
 
 async def test_a_url_without_tls_for_a_server_with_it(front: Front) -> None:
     async with front.port() as port:
-        assert "write rediss://" in await refusal(f"redis://127.0.0.1:{port}")
+        await check_refusal(f"redis://127.0.0.1:{port}", "write rediss://")
 
 
 async def test_a_url_with_tls_for_a_server_without_it(redis_server: RedisProcess, files: Files) -> None:
     async with Proxy(redis_server.socket) as plain:
-        assert "write redis://" in await refusal(url(plain.port, ssl_ca_certs=files.ca))
+        await check_refusal(url(plain.port, ssl_ca_certs=files.ca), "write redis://")
 
 
 async def test_files_that_cannot_be_used(front: Front, files: Files, tmp_path: Path) -> None:
     nonsense = tmp_path / "nonsense.pem"
     nonsense.write_text("no certificate")
     async with front.port() as port:
-        assert "ssl_ca_certs=/missing.pem cannot be read" in await refusal(url(port, ssl_ca_certs="/missing.pem"))
-        assert "cannot be used" in await refusal(url(port, ssl_ca_certs=str(nonsense)))
+        await check_refusal(url(port, ssl_ca_certs="/missing.pem"), "ssl_ca_certs=/missing.pem cannot be read")
+        await check_refusal(url(port, ssl_ca_certs=str(nonsense)), "cannot be used")
         (certificate, _), (_, key) = files.client, files.stranger
         mixed = url(port, ssl_ca_certs=files.ca, ssl_certfile=certificate, ssl_keyfile=key)
-        assert "cannot be used" in await refusal(mixed)
+        await check_refusal(mixed, "cannot be used")

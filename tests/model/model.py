@@ -9,13 +9,15 @@ from collections.abc import Collection, Sequence
 from functools import partial
 
 from tests.model.records import failed_at, is_failure, is_final, matches_any, stamp, success_at
-from tests.model.state import ABSENT, Child, Claim, Entry, Event, Execution, Hold, Loaded, Refused, Rule
+from tests.model.state import ABSENT, Child, Claim, Entry, Event, Execution, Hold, Loaded, Refused, Rule, StartOptions
 from tests.model.transitions_base import TransitionsBase
 from zart_redis.model import EventDelivery
 from zart_redis.store.replies import Cancelled, OnFailure, Parked, Rerun, Started
 
 CONFLICT = "conflict"
 """Patterns of both kinds match a name; which of several such names is told is not decided."""
+
+NO_OPTIONS = StartOptions()
 
 
 class Model(TransitionsBase):
@@ -30,17 +32,30 @@ class Model(TransitionsBase):
         delay: int | None = None,
         timeout: int | None = None,
         counters: tuple[str, ...] = (),
+        options: StartOptions = NO_OPTIONS,
     ) -> Started:
         old = self.executions.get(id)
-        if old and old.live:
-            return Started(None, old.status)
-        new = self._begin(old, id, task, queue, data, timeout)
+        choice = (options.if_live if old.live else options.if_finished) if old else ""
+        if old and choice == "return":
+            return Started(old.run, False, "")
+        replaces = bool(old and old.live and choice == "replace" and old.status == "scheduled")
+        if old and (choice == "raise" or (old.live and not replaces)):
+            return Started(None, False, old.status)
+        first = old.created if old and replaces else self.now
+        new = self._replace(old, id, task, queue, data, timeout) if old and replaces else None
+        new = new or self._begin(old, id, task, queue, data, timeout)
         new.counters = counters
+        if delay is not None and options.max_delay is not None:
+            left = min(delay, first + options.max_delay - self.now)
+            delay = left if left > 0 else None
         if delay is None:
             self._admit(new)
         else:
             new.waits["d"] = self.now + delay
-        return Started(new.run, "scheduled")
+        if options.expires is not None:
+            new.lapses = self.now + options.expires, options.retention
+            new.waits["e"] = new.lapses[0]
+        return Started(new.run, True, "")
 
     def restart(self, id: str, data: bytes | None, timeout: int | None = None) -> int | None:
         old = self.executions.get(id)
@@ -97,12 +112,13 @@ class Model(TransitionsBase):
         x.status = "running" if x.entry else "scheduled"
         return "retrying"
 
-    def cancel(self, id: str, retention: int) -> Cancelled:
+    def cancel(self, id: str, retention: int, reason: str) -> Cancelled:
         x = self.executions.get(id)
         if not x:
             return Cancelled(False, None)
         if not x.live:
             return Cancelled(False, x.status)
+        x.reason = reason
         self._complete(x, "cancelled", retention)
         return Cancelled(True, None)
 
@@ -217,6 +233,7 @@ class Model(TransitionsBase):
         if not self._pass(x):
             self._dequeue(x)
             x.claim, x.started, x.status = None, None, "scheduled"
+            self._resume_expiry(x)
             return False
         return True
 
@@ -280,6 +297,7 @@ class Model(TransitionsBase):
             x.waits["h"], x.status = self.now + delay, "waiting"
         else:
             x.waits["u"], x.status, x.started = self.now + delay, "scheduled", None
+            self._resume_expiry(x)
 
     # ---- by a worker that holds a scheduled step ----
 

@@ -6,6 +6,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from zart_redis.layout import StartOption
+
 LIVE = ("scheduled", "running", "waiting")
 
 
@@ -30,6 +32,27 @@ class Hold:
     since: int
     code: str
     reason: str
+
+
+class StartOptions(NamedTuple):
+    """Durations in ms."""
+
+    if_live: str = ""
+    if_finished: str = ""
+    max_delay: int | None = None
+    expires: int | None = None
+    retention: int = 0
+
+    @property
+    def stored(self) -> dict[StartOption, str | int]:
+        """As the transition takes them."""
+        found: dict[StartOption, str | int | None] = {
+            StartOption.IF_LIVE: self.if_live or None,
+            StartOption.IF_FINISHED: self.if_finished or None,
+            StartOption.MAX_DELAY: self.max_delay,
+            StartOption.EXPIRES: None if self.expires is None else f"{self.expires},{self.retention}",
+        }
+        return {option: value for option, value in found.items() if value is not None}
 
 
 class Refused(Exception):
@@ -144,7 +167,7 @@ class Execution:
     waits: dict[str, int | None] = field(default_factory=dict)
     """What will end by itself of what the body waits for, and when: the letter of a sleep (s), an event (w), a timer of
     asyncio (t), a retry (a) or a pause rule (p) with a name, a delayed start (d), another
-    worker (u), other code (h)."""
+    worker (u), other code (h), the end of a run that has not begun (e)."""
     completions: int | None = None
     """How many completions have been numbered."""
     news: list[News] = field(default_factory=list)
@@ -169,6 +192,9 @@ class Execution:
     error: bytes | None = None
     failure: bytes | None = None
     expires: int | None = None
+    lapses: tuple[int, int] | None = None
+    """When it is cancelled unless it has begun, and its retention then."""
+    reason: str = ""
     counters: tuple[str, ...] = ()
     """The counters of limits that it begins under."""
     held: int = 0
@@ -185,6 +211,11 @@ class Execution:
             return "0/0/0/" if self.has_unknown_counters else ""
         counters = "".join(f"{counter}\n" for counter in self.counters)
         return f"{self.held}/{self.asked}/{len(self.counters)}/{counters}"
+
+    @property
+    def expiry(self) -> str:
+        """As it is stored."""
+        return "{},{}".format(*self.lapses) if self.lapses else ""
 
     @property
     def live(self) -> bool:

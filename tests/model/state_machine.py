@@ -13,10 +13,10 @@ from hypothesis.stateful import initialize, precondition, rule
 
 from tests.model import view
 from tests.model.harness import QUEUES, Body, Sent, Step, limits_text, pick
-from tests.model.model import CONFLICT
+from tests.model.model import CONFLICT, NO_OPTIONS
 from tests.model.records import without_nonce
 from tests.model.services import Services
-from tests.model.state import Execution, Loaded, Rule
+from tests.model.state import Execution, Loaded, Rule, StartOptions
 from tests.model.strategies import (
     CHILDREN,
     CODES,
@@ -33,6 +33,7 @@ from tests.model.strategies import (
     ids,
     maybe,
     patterns,
+    start_options,
     twice,
     values,
     waits,
@@ -62,6 +63,7 @@ class Machine(Services):
         delay=st.none() | maybe,
         timeout=maybe,
         limits=counters,
+        options=start_options,
         twice=twice,
     )
     def start(
@@ -73,11 +75,13 @@ class Machine(Services):
         delay: int | None,
         timeout: int | None,
         limits: tuple[str, ...] = (),
+        options: StartOptions = NO_OPTIONS,
         twice: bool = False,
     ) -> None:
-        call = self.zart.start(id, task, queue, data, delay, timeout, "me", limits_text(limits))
-        answer = self.step(lambda: self.model.start(id, task, queue, data, delay, timeout, limits), call, twice=twice)
-        if answer and answer.run is not None:
+        call = self.zart.start(id, task, queue, data, delay, timeout, "me", limits_text(limits), options.stored)
+        expected = partial(self.model.start, id, task, queue, data, delay, timeout, limits, options)
+        answer = self.step(expected, call, twice=twice)
+        if answer and answer.is_new:
             self.remember(id, "begin")
 
     @rule(id=ids, data=st.none() | values, timeout=maybe, twice=twice)
@@ -114,7 +118,8 @@ class Machine(Services):
 
     @rule(id=ids, retention=durations, twice=twice)
     def cancel(self, id: str, retention: int, twice: bool = False) -> None:
-        answer = self.step(lambda: self.model.cancel(id, retention), self.zart.cancel(id, retention), twice=twice)
+        call = self.zart.cancel(id, retention, "why")
+        answer = self.step(lambda: self.model.cancel(id, retention, "why"), call, twice=twice)
         if answer and answer.was_live:
             self.remember(id, "cancel")
 

@@ -3,6 +3,7 @@
 from hypothesis import strategies as st
 
 from tests.model.harness import WORKERS
+from tests.model.state import StartOptions
 
 IDS = ("a", "a:1", "a*", "ü/✓", '1f"\\')
 TASKS = ("task", "task:2")
@@ -23,6 +24,14 @@ which = st.integers(0, 9)
 twice = st.booleans()
 workers = st.just("w1") | st.sampled_from(WORKERS)
 counters = st.sampled_from(((), (), ("one",), ("two",), ("two\x1fkey", "one"), ("one", "two")))
+start_options = st.just(StartOptions()) | st.builds(
+    StartOptions,
+    st.sampled_from(("", "return", "replace", "replace")),
+    st.sampled_from(("", "return", "raise")),
+    maybe,
+    maybe,
+    durations,
+)
 patterns = st.lists(st.sampled_from(PATTERNS), max_size=2)
 groups = st.sampled_from("12")
 children = st.sets(st.sampled_from(CHILDREN), min_size=1, max_size=2)

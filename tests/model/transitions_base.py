@@ -60,7 +60,29 @@ class TransitionsBase:
         x.claim = x.paused_by = x.deadline = x.paused_deadline_ms = x.pending_retention = None
         x.fail_reason, x.blame, x.kept_by, x.parked_at = "", None, "", None
         self._leave_limits(x)
-        x.status, x.expires = status, self.now + retention
+        x.status, x.expires, x.lapses = status, self.now + retention, None
+
+    def _replace(self, old: Execution, id: str, task: str, queue: str, data: bytes, timeout: int | None) -> Execution:
+        """A run that has not begun begins anew, with the same number."""
+        self._dequeue(old)
+        self._forget_waits(old)
+        self._leave_limits(old)
+        new = self._begin(None, id, task, queue, data, timeout)
+        new.run, new.records, new.events, new.past = old.run, old.records, old.events, old.past
+        new.created, new.completions = old.created, old.completions
+        return new
+
+    def _resume_expiry(self, x: Execution) -> None:
+        if x.lapses:
+            x.waits["e"] = x.lapses[0]
+
+    def _lapse(self, x: Execution) -> bool:
+        """Cancel a run that has not begun in time. Returns whether it did."""
+        if not x.lapses or x.started is not None or x.lapses[0] > self.now:
+            return False
+        x.reason = "expired"
+        self._complete(x, "cancelled", x.lapses[1])
+        return True
 
     # ---- limits ----
 
@@ -190,7 +212,9 @@ class TransitionsBase:
 
     def _fire_overdue(self, x: Execution) -> int:
         """What is due ends before anything else completes, in order of time. Returns how much that was."""
-        overdue = [(due, wait.encode()) for wait, due in x.waits.items() if due is not None and due <= self.now]
+        overdue = [
+            (due, wait.encode()) for wait, due in x.waits.items() if due is not None and due <= self.now and wait != "e"
+        ]
         for due, encoded in sorted(overdue):
             wait = encoded.decode()
             del x.waits[wait]
@@ -242,6 +266,8 @@ class TransitionsBase:
 
     def _claim(self, work: Execution | Child, worker: str, *, quarantine: bool = False) -> bool:
         x = work if isinstance(work, Execution) else work.parent
+        if isinstance(work, Execution) and self._lapse(work):
+            return False
         rule = self._rule_for(x, work.name if isinstance(work, Child) else None)
         if rule and (isinstance(work, Child) or not x.fail_reason):
             self._hold(work, rule)
@@ -271,6 +297,7 @@ class TransitionsBase:
             x.news.clear()
         x.claim, x.kept_by = Claim(worker, x.started is not None, before, is_kept), ""
         if x.status == "scheduled" and x.started is None:
+            x.waits.pop("e", None)
             x.started = self.now
             x.has_unknown_counters |= x.task == LIMITED_TASK and not x.counters
         x.status = "running"
@@ -316,6 +343,8 @@ class TransitionsBase:
                     self._wake(x)
 
     def _fire(self, x: Execution) -> None:
+        if self._lapse(x):
+            return
         if x.deadline is not None and x.deadline <= self.now:
             self._drop_children(x)
             self._dequeue(x)

@@ -21,7 +21,7 @@ View = dict[str, Any]
 
 _FIELDS = (
     "status run attempt scope task queue input created deadline paused_deadline_ms fail_reason paused_by"
-    " pending_retention output error failure completions clock_base parked_at kept_by started limits"
+    " pending_retention output error failure completions clock_base parked_at kept_by started limits reason"
 )
 
 
@@ -64,6 +64,7 @@ def _execution(x: Execution) -> View:
         "holder": x.claim.worker if x.claim else "",
         "queued": bool(x.entry),
         "expires": x.expires,
+        "expiry": x.expiry.encode(),
         "blame": x.blame,
     }
 
@@ -205,6 +206,7 @@ def _stored_execution(id: str, fields: dict[str, bytes], snapshot: Snapshot) -> 
         "holder": fields["fence"].decode().partition("@")[2],
         "queued": bool(fields.get("entry")),
         "expires": snapshot.zsets.get("expiring", {}).get(id),
+        "expiry": fields.get("expires", b""),
         "blame": _stored_blame(fields.get("blame")),
     }
 

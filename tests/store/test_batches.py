@@ -61,7 +61,7 @@ async def run_often(zart: Transitions, raw: redis.Redis, own_prefix: str) -> Non
         key = Key.HISTORY.of(own_prefix, "it")
         oldest: Any = raw.hgetall(key)
         await zart.start("it", "task", QUEUE, b"\xc0", None, None, "")
-        await zart.cancel("it", 1000)
+        await zart.cancel("it", 1000, "")
         if oldest:
             raw.hset(key, mapping=oldest)
 
@@ -119,7 +119,7 @@ async def test_dropped_steps_are_removed_in_batches_and_never_claimed(
     await schedule(zart, held)
     await put_off(zart)
     assert len(await claim(zart, 3)) == 3
-    await zart.cancel("it", 1000)
+    await zart.cancel("it", 1000, "")
     assert (await zart.read_execution("it") or ({},))[0]["status"] == b"cancelled"
     assert steps_left(raw, own_prefix) == STEPS
     assert violations(take_snapshot(raw, own_prefix)) == []

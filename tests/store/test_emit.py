@@ -60,7 +60,7 @@ async def test_a_lost_claim_emits_nothing(zart: Transitions) -> None:
     (step,) = await claim(zart)
     of_step = HeldStep("it", step.fence, step.scope, "default", step.entry, "step")
     await emit(zart, of_step, 1, "a", emitter=STEP)
-    await zart.cancel("it", 1000)
+    await zart.cancel("it", 1000, "")
     for lost in (held, of_step):
         with pytest.raises(Fenced):
             await emit(zart, lost, 1, "b", emitter=STEP)

@@ -13,6 +13,7 @@ from zart_redis.cli.command import client_command
 from zart_redis.cli.options import AsJson, ExecutionId, read_json
 from zart_redis.cli.running import Code, end
 from zart_redis.client.scheduler import DurableScheduler
+from zart_redis.client.starting import IfFinished, IfLive
 from zart_redis.model import EventDelivery, ExecutionStatus
 
 DELIVERY_TEXTS = {
@@ -30,18 +31,39 @@ async def start(
     data: Annotated[str | None, typer.Option(help="Input, as JSON.")] = None,
     queue: Annotated[str | None, typer.Option(help="Queue to start it on.")] = None,
     delay: Annotated[str | None, typer.Option(help="Delay the start: 30s, 5m, 2h.")] = None,
+    if_live: Annotated[
+        IfLive, typer.Option(help="If the id is live: raise, return its run, or replace a run that has not begun.")
+    ] = "raise",
+    if_finished: Annotated[
+        IfFinished, typer.Option(help="If the id has finished: restart it, raise, or return its run.")
+    ] = "restart",
+    expires: Annotated[str | None, typer.Option(help="Cancel it unless it begins within this time: 5m, 2h.")] = None,
+    max_delay: Annotated[
+        str | None, typer.Option(help="With --delay and --if-live replace: longest delay from the first start.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it has finished.")] = False,
     as_json: AsJson = False,
 ) -> Code | None:
     """Start an execution of TASK."""
     execution_id = f"{task}-{secrets.token_hex(4)}" if id is None else id
     payload = read_json(data, "--data")
-    number = await client.start(execution_id, task, payload, queue=queue, delay=delay)
+    run = await client.start(
+        execution_id,
+        task,
+        payload,
+        queue=queue,
+        delay=delay,
+        if_live=if_live,
+        if_finished=if_finished,
+        expires=expires,
+        max_delay=max_delay,
+    )
     if wait:
         return await _follow(client, execution_id, None, as_json)
+    begun = f"started {execution_id} (run {run})" if run.started else f"run {run} of {execution_id} was there"
     output.echo_result(
-        {"execution_id": execution_id, "task_name": task, "run": number},
-        f"started {execution_id} (run {number}); follow it with: zart wait {shlex.quote(execution_id)}",
+        {"execution_id": execution_id, "task_name": task, "run": int(run), "started": run.started},
+        f"{begun}; follow it with: zart wait {shlex.quote(execution_id)}",
         as_json,
     )
     return None
@@ -65,9 +87,14 @@ async def wait(
 
 
 @client_command
-async def cancel(client: DurableScheduler, id: ExecutionId, as_json: AsJson = False) -> Code:
+async def cancel(
+    client: DurableScheduler,
+    id: ExecutionId,
+    reason: Annotated[str | None, typer.Option(help="Why, for the history.")] = None,
+    as_json: AsJson = False,
+) -> Code:
     """Cancel an execution. Sleeps and waits end at once; a running step may finish, and no other step starts."""
-    was_live = await client.cancel(id)
+    was_live = await client.cancel(id, reason=reason)
     status = (await client.status(id)).status
     if not (was_live or as_json):
         end(f"execution {id!r} had ended before ({status}); nothing was cancelled", Code.REFUSED, "execution_finished")

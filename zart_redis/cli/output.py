@@ -115,6 +115,8 @@ def _rows(record: ExecutionRecord) -> Iterator[tuple[str, str]]:
     yield "input", shown(to_json(record.input))
     if record.status is ExecutionStatus.COMPLETED:
         yield "output", shown(to_json(record.output))
+    if record.reason is not None:
+        yield "reason", shown(record.reason)
     if record.error is not None:
         yield "error", f"[red]{shown(str(record.error))}[/]"
 

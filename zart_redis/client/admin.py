@@ -49,7 +49,7 @@ class Admin(Client):
             InvalidInput: no failure of this step is recorded.
         """
         names.check_name(step, "the name of a step")
-        names.check_optional(triggered_by or None, "who asks for it")
+        names.check_text(triggered_by or "", "who asks for it")
         partition = await self._partition(execution_id)
         answer = await partition.transitions.retry_step(execution_id, step, triggered_by or "")
         if answer == "missing":
@@ -71,7 +71,7 @@ class Admin(Client):
             ExecutionNotFound: there is no such execution.
             SerializationError, PayloadTooLarge: as for `start`.
         """
-        names.check_optional(triggered_by or None, "who asks for it")
+        names.check_text(triggered_by or "", "who asks for it")
         partition = await self._partition(execution_id)
         handler = await self._handler_of(partition, execution_id)
         payload = (
@@ -105,7 +105,7 @@ class Admin(Client):
                 raise InvalidInput(f"expected a list of step-name patterns, not {patterns!r:.100}")
             for pattern in patterns:
                 names.check_name(pattern, "a pattern of steps")
-        names.check_optional(triggered_by or None, "who asks for it")
+        names.check_text(triggered_by or "", "who asks for it")
         partition = await self._partition(execution_id)
         handler = await self._handler_of(partition, execution_id)
         timeout_ms = handler.timeout_ms if handler else None

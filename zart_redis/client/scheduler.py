@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, TypeVar, overload
+from datetime import datetime
+from typing import Any, TypeVar, Unpack, overload
 
 import anyio
 
@@ -15,8 +15,16 @@ from zart_redis.client.connection import decoding_errors_for
 from zart_redis.client.doctor import Doctor
 from zart_redis.client.lists import Lists
 from zart_redis.client.runs import Runs
+from zart_redis.client.starting import (
+    IfFinished,
+    IfLive,
+    StartArguments,
+    StartOptions,
+    StartRequest,
+    start_arguments,
+)
 from zart_redis.client.streams import Streams
-from zart_redis.client.views import execution_record, waits_of
+from zart_redis.client.views import execution_record, next_due_of, waits_of
 from zart_redis.codec import Codec, codec_for
 from zart_redis.durations import Duration, to_ms
 from zart_redis.error_codec import ErrorCodec
@@ -30,7 +38,7 @@ from zart_redis.errors import (
 )
 from zart_redis.handlers import Handler, definition_of
 from zart_redis.layout import Field
-from zart_redis.model import ExecutionRecord, ExecutionStatus
+from zart_redis.model import ExecutionRecord, ExecutionStatus, StartedRun
 from zart_redis.registry import HandlerDefinition
 from zart_redis.store.replies import Described, Started
 from zart_redis.store.store import Store
@@ -42,18 +50,6 @@ T = TypeVar("T")
 STARTED_AT_ONCE = 250
 
 _UNDECLARED = ErrorCodec(())
-
-
-@dataclass(frozen=True, slots=True)
-class StartRequest:
-    """One execution for `DurableScheduler.start_many`; see `DurableScheduler.start`."""
-
-    execution_id: str
-    task_name: str
-    data: Any = None
-    queue: str | None = None
-    delay: Duration | None = None
-    triggered_by: str | None = None
 
 
 class DurableScheduler(Admin, Lists, Runs, Doctor, Streams):
@@ -76,7 +72,11 @@ class DurableScheduler(Admin, Lists, Runs, Doctor, Streams):
         queue: str | None = None,
         delay: Duration | None = None,
         triggered_by: str | None = None,
-    ) -> int:
+        if_live: IfLive = "raise",
+        if_finished: IfFinished = "restart",
+        expires: Duration | datetime | None = None,
+        max_delay: Duration | None = None,
+    ) -> StartedRun:
         """Start an execution; its id is the idempotency key. Returns the number of the run.
 
         Starting a finished execution again begins a new run; the previous one is kept as history.
@@ -87,28 +87,36 @@ class DurableScheduler(Admin, Lists, Runs, Doctor, Streams):
             queue: the queue to start on; by default the handler's queue, or "default".
             delay: how long to wait before it begins.
             triggered_by: who or what started it, for the history.
+            if_live: what to do if the id is live: "raise"; "return" the number of the live run; or "replace" a run
+                that has not begun: it gets this data and these options, its delay is counted again, and it keeps its
+                number. With a delay this is a debounce.
+            if_finished: what to do if the id has finished: "restart" it; "raise"; or "return" the number of the
+                finished run.
+            expires: a duration from now, or an aware datetime: a run that has not begun by then is cancelled, with the
+                reason "expired".
+            max_delay: with `delay` and `if_live="replace"`, the longest time that it is delayed from the first start.
+
+        Returns:
+            The number of the run. Its attribute `started` is False if the run was there, and was returned as it is.
 
         Raises:
-            ExecutionAlreadyExists: the id is live.
+            ExecutionAlreadyExists: the id is live, or has finished, and the options do not allow that; or the run to
+                replace has begun.
             SerializationError: `data` is not what the handler takes, or cannot be encoded.
-            InvalidInput: an id or a name is empty or too long, or the delay is negative.
+            InvalidInput: an id or a name is empty or too long, a duration is negative, or an option is invalid.
             PayloadTooLarge: `data` is larger than `max_payload`.
         """
-        started = await self._start(StartRequest(execution_id, task_name, data, queue, delay, triggered_by))
-        if started.run is None:
-            raise ExecutionAlreadyExists(execution_id, started.status)
-        return started.run
+        options = (queue, delay, triggered_by, if_live, if_finished, expires, max_delay)
+        return await self._start(StartRequest(execution_id, task_name, data, *options))
 
     @overload
     async def start_for(
-        self, handler: Handler[None, Any], execution_id: str, data: None = None, *, queue: str | None = None,
-        delay: Duration | None = None, triggered_by: str | None = None,
-    ) -> int: ...  # fmt: skip
+        self, handler: Handler[None, Any], execution_id: str, data: None = None, **options: Unpack[StartOptions]
+    ) -> StartedRun: ...
     @overload
     async def start_for(
-        self, handler: Handler[In, Any], execution_id: str, data: In, *, queue: str | None = None,
-        delay: Duration | None = None, triggered_by: str | None = None,
-    ) -> int: ...  # fmt: skip
+        self, handler: Handler[In, Any], execution_id: str, data: In, **options: Unpack[StartOptions]
+    ) -> StartedRun: ...
     async def start_for(
         self,
         handler: Handler[Any, Any],
@@ -118,18 +126,20 @@ class DurableScheduler(Admin, Lists, Runs, Doctor, Streams):
         queue: str | None = None,
         delay: Duration | None = None,
         triggered_by: str | None = None,
-    ) -> int:
+        if_live: IfLive = "raise",
+        if_finished: IfFinished = "restart",
+        expires: Duration | datetime | None = None,
+        max_delay: Duration | None = None,
+    ) -> StartedRun:
         """`start`, typed by the handler."""
         definition = definition_of(handler)
-        request = StartRequest(execution_id, definition.name, data, queue, delay, triggered_by)
-        started = await self._start(request, definition)
-        if started.run is None:
-            raise ExecutionAlreadyExists(execution_id, started.status)
-        return started.run
+        options = (queue, delay, triggered_by, if_live, if_finished, expires, max_delay)
+        return await self._start(StartRequest(execution_id, definition.name, data, *options), definition)
 
-    async def start_many(self, requests: Iterable[StartRequest | tuple[str, str, Any]]) -> list[bool]:
-        """Start many executions, a few hundred per round trip. Returns for each whether it was started: False if the
-        id is live. Bad input raises what `start` raises, before any of them is started.
+    async def start_many(self, requests: Iterable[StartRequest | tuple[str, str, Any]]) -> list[StartedRun | None]:
+        """Start many executions, a few hundred per round trip. Returns the number of the run for each, as `start` does;
+        None where `start` would raise ExecutionAlreadyExists. Bad input raises what `start` raises, before any of them
+        is started.
         """
         wanted = [_request(item) for item in requests]
         handlers = [_declared(request) for request in wanted]
@@ -137,37 +147,29 @@ class DurableScheduler(Admin, Lists, Runs, Doctor, Streams):
         store = await self._open()
         for handler in handlers:
             _check_partitions(store, handler)
-        started: list[bool] = []
+        started: list[StartedRun | None] = []
         for begin in range(0, len(prepared), STARTED_AT_ONCE):
             batch = prepared[begin : begin + STARTED_AT_ONCE]
-            starts = (store.partition(item[0]).transitions.start(*item) for item in batch)
-            started += [reply.run is not None for reply in await asyncio.gather(*starts)]
+            starts = (store.partition(item.execution_id).transitions.start(*item) for item in batch)
+            started += map(_started, await asyncio.gather(*starts))
         return started
 
-    async def _start(self, request: StartRequest, definition: HandlerDefinition | None = None) -> Started:
+    async def _start(self, request: StartRequest, definition: HandlerDefinition | None = None) -> StartedRun:
         handler = definition or _declared(request)
         arguments = self._prepare(request, handler)
         store = await self._open()
         _check_partitions(store, handler)
-        return await store.partition(request.execution_id).transitions.start(*arguments)
+        reply = await store.partition(request.execution_id).transitions.start(*arguments)
+        run = _started(reply)
+        if run is None:
+            raise ExecutionAlreadyExists(request.execution_id, reply.status)
+        return run
 
-    def _prepare(
-        self, request: StartRequest, handler: HandlerDefinition | None
-    ) -> tuple[str, str, str, bytes, int | None, int | None, str, str]:
-        """The checked arguments of the transition."""
-        names.check_name(request.execution_id, "an execution id")
-        queue = request.queue
-        if queue is None:
-            queue = handler.queue if handler else "default"
-        names.check_name(queue, "the name of a queue")
-        names.check_optional(request.triggered_by or None, "who starts it")
+    def _prepare(self, request: StartRequest, handler: HandlerDefinition | None) -> StartArguments:
         what = f"the input of task {request.task_name!r}"
         data = self._encode_input(handler, request.data, what)
         limits = handler.encode_limits(handler.input.decode(data, what)) if handler and handler.limits else ""
-        delay_ms = None if request.delay is None else to_ms(request.delay, what="delay")
-        timeout_ms = handler.timeout_ms if handler else None
-        by = request.triggered_by or ""
-        return request.execution_id, request.task_name, queue, data, delay_ms, timeout_ms, by, limits
+        return start_arguments(request, handler, data, limits, self.settings.retention)
 
     # ---- follow ----
 
@@ -179,7 +181,8 @@ class DurableScheduler(Admin, Lists, Runs, Doctor, Streams):
         """
         described = await self._describe(execution_id)
         with decoding_errors_for(execution_id):
-            return execution_record(execution_id, described.fields, waits_of(described))
+            due = next_due_of(described)
+            return execution_record(execution_id, described.fields, waits_of(described), due)
 
     async def wait(self, execution_id: str, timeout: Duration | None = None) -> ExecutionRecord:
         """Wait until the execution has finished, successfully or not. Completion wakes the caller; nothing polls.
@@ -273,16 +276,24 @@ class DurableScheduler(Admin, Lists, Runs, Doctor, Streams):
 
     # ---- manage ----
 
-    async def cancel(self, execution_id: str) -> bool:
+    async def cancel(self, execution_id: str, *, reason: str | None = None) -> bool:
         """Cancel an execution. Returns True if it was live.
 
         Sleeps and waits end at once. A running step may finish, but no other step starts, and its result is
         discarded.
+
+        Args:
+            reason: why, for `status` and the history.
         """
         names.check_name(execution_id, "an execution id")
+        names.check_text(reason or "", "the reason")
         partition = (await self._open()).partition(execution_id)
-        cancelled = await partition.transitions.cancel(execution_id, self.settings.retention)
+        cancelled = await partition.transitions.cancel(execution_id, self.settings.retention, reason or "")
         return cancelled.was_live
+
+
+def _started(reply: Started) -> StartedRun | None:
+    return None if reply.run is None else StartedRun(reply.run, reply.is_new)
 
 
 def _check_partitions(store: Store, handler: HandlerDefinition | None) -> None:

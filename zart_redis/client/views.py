@@ -42,7 +42,12 @@ MAX_NAMED = 5
 """Names listed when several steps are in the same state."""
 
 
-def execution_record(execution_id: str, x: Mapping[str, bytes], waits: tuple[WaitDetail, ...] = ()) -> ExecutionRecord:
+def execution_record(
+    execution_id: str,
+    x: Mapping[str, bytes],
+    waits: tuple[WaitDetail, ...] = (),
+    next_due: datetime | None = None,
+) -> ExecutionRecord:
     """An execution from its fields."""
     status = ExecutionStatus(x[Field.STATUS].decode())
     output = x.get(Field.OUTPUT) if status is ExecutionStatus.COMPLETED else None
@@ -64,6 +69,8 @@ def execution_record(execution_id: str, x: Mapping[str, bytes], waits: tuple[Wai
         queue=x[Field.QUEUE].decode(),
         version=bound_version(x),
         progress=read_progress(x[Field.PROGRESS]) if Field.PROGRESS in x else None,
+        reason=x[Field.REASON].decode() if Field.REASON in x else None,
+        next_due=next_due,
     )
 
 
@@ -89,7 +96,7 @@ def waits_of(described: Described) -> tuple[WaitDetail, ...]:
     if version != "0":
         return (WaitDetail(WaitKind.VERSION, f"{version} of task {task}"),)
     in_order = sorted(waits.items(), key=lambda item: item[0][::-1])
-    found = [_registered_wait(letter, name, due, task) for (letter, name), due in in_order]
+    found = [_registered_wait(letter, name, due, task) for (letter, name), due in in_order if letter != Wait.EXPIRY]
     for name, unrunnable in sorted(awaited.items()):
         held = WaitDetail(WaitKind.HELD, f"step {name}: {unrunnable}")
         found.append(held if unrunnable else WaitDetail(WaitKind.STEP, name))
@@ -102,6 +109,11 @@ def waits_of(described: Described) -> tuple[WaitDetail, ...]:
     if x.get(Field.PENDING_RETENTION):
         found.append(WaitDetail(WaitKind.UNAWAITED_STEPS))
     return tuple(found)
+
+
+def next_due_of(described: Described) -> datetime | None:
+    """When the first of the waits of an execution is due."""
+    return _due_at(min((due for due in described.waits.values() if due is not None), default=None))
 
 
 def _registered_wait(letter: str, name: str, due: int | None, task: str) -> WaitDetail:

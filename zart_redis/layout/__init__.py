@@ -19,10 +19,12 @@ from zart_redis.layout.fields import (
     DeathField,
     Field,
     HeartbeatField,
+    IfUsed,
     ItemField,
     LimitField,
     Meta,
     RuleField,
+    StartOption,
     StepField,
 )
 from zart_redis.layout.keys import (
@@ -34,6 +36,7 @@ from zart_redis.layout.keys import (
 )
 from zart_redis.layout.kinds import (
     CLAIM_LANES,
+    EXPIRED,
     GROUP,
     KEY_SEPARATOR,
     TIMER_PREFIX,
@@ -77,6 +80,7 @@ __all__ = [
     "Emission",
     "Entry",
     "EntryField",
+    "EXPIRED",
     "FEATURES",
     "FailReason",
     "Feature",
@@ -84,6 +88,7 @@ __all__ = [
     "GROUP",
     "GroupField",
     "HeartbeatField",
+    "IfUsed",
     "ItemField",
     "KEY_SEPARATOR",
     "Key",
@@ -96,6 +101,7 @@ __all__ = [
     "RuleField",
     "Signal",
     "Size",
+    "StartOption",
     "StepField",
     "TIMER_PREFIX",
     "Timer",

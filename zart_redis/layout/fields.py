@@ -83,10 +83,38 @@ class Field(StoredName):
     """What the run last reported as its progress: a packed list of what is done, the total or nil, and a note."""
     PENDING_RETENTION = auto()
     """The retention in ms, while a body that has returned waits for its last scheduled steps."""
+    EXPIRES = auto()
+    """When the run ends unless it has begun, and its retention then: "<ms>,<ms>"."""
+    REASON = auto()
+    """Why it was cancelled."""
     NEEDS = auto()
     """Features, separated by spaces, without which a version must leave this execution alone; see `Feature`."""
     LIMITS = auto()
     """The counters of the limits that it begins under, and how far it has got; see `scripts/lib/limits.lua`."""
+
+
+class StartOption(StoredName):
+    """Names of the options of `start`; their values follow them."""
+
+    IF_LIVE = auto()
+    """What to do if the id is live, see `IfUsed`; by default it is refused."""
+    IF_FINISHED = auto()
+    """What to do if the id has finished; by default a new run begins."""
+    MAX_DELAY = auto()
+    """In ms from the first start of the run."""
+    EXPIRES = auto()
+    """As `WaitRequest` has it, a comma, and the retention in ms."""
+
+
+class IfUsed(StoredName):
+    """What `start` does if the id is used."""
+
+    KEEP = "return"
+    REFUSE = "raise"
+    REPLACE = auto()
+    """Replaces a run that has not begun."""
+    RESTART = auto()
+    """Begins a new run after one that has finished."""
 
 
 class StepField(StoredName):

@@ -58,6 +58,8 @@ class Wait(StrEnum):
     """Held until other code is there; no name follows. When it is due, it is tried again."""
     PAUSE = "p"
     """A pause rule, whose id follows."""
+    EXPIRY = "e"
+    """The end of a run that has not begun by then; no name follows."""
 
 
 class News(StrEnum):
@@ -212,6 +214,10 @@ KEY_SEPARATOR = "\x1f"
 
 UNKNOWN_COUNTERS = "0/0/0/"
 """`Field.LIMITS` of a run whose counters the worker that has claimed it is to find out."""
+
+
+EXPIRED = "expired"
+"""`Field.REASON` of a run that has not begun in time."""
 
 
 _RECORDS = frozenset(kind.encode() for kind in Record)

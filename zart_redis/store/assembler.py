@@ -40,6 +40,8 @@ _PLAIN: Mapping[str, type[Enum]] = {
     "FIELD": layout.Field,
     "STEP": layout.StepField,
     "CLAIM": layout.ClaimField,
+    "START_OPTION": layout.StartOption,
+    "IF_USED": layout.IfUsed,
     "RULE": layout.RuleField,
     "BLAME": layout.BlameField,
     "DEATH": layout.DeathField,
@@ -74,6 +76,7 @@ _CONSTANTS: Mapping[str, Mapping[str, Any]] = {
         "timer_prefix": layout.TIMER_PREFIX,
         "key_separator": layout.KEY_SEPARATOR,
         "unknown_counters": layout.UNKNOWN_COUNTERS,
+        "expired": layout.EXPIRED,
     },
 }
 _TABLES = {

@@ -39,7 +39,9 @@ class HeldWork(NamedTuple):
 
 class Started(NamedTuple):
     run: int | None
-    """None if the id is live."""
+    """None if the id is used, and the options refuse that."""
+    is_new: bool
+    """False if it is the run that was there."""
     status: str
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import secrets
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal
 
 from redis import exceptions
 
 from zart_redis.errors import ConfigurationError, SchedulerError, SerializationError
-from zart_redis.layout import Field, Lane, LimitField
+from zart_redis.layout import Field, Lane, LimitField, StartOption
 from zart_redis.model import BodyClaim, Clock, EventDelivery, Fenced, StepClaim, Unreadable, Unserved
 from zart_redis.store.claims import read_claims, read_unreadable
 from zart_redis.store.commits import Commits
@@ -90,13 +91,14 @@ class Transitions:
         timeout_ms: int | None,
         by: str,
         limits: str = "",
+        options: Mapping[StartOption, str | int] = MappingProxyType({}),
     ) -> Started:
         waits = (_or_empty(delay_ms), _or_empty(timeout_ms))
-        limited = (limits,) if limits else ()
-        reply = await self._run("start", execution_id, task, queue, data, *waits, _nonce(), by, *limited)
+        flat = [part for option in options.items() for part in option]
+        reply = await self._run("start", execution_id, task, queue, data, *waits, _nonce(), by, limits, *flat)
         if reply[0] == b"exists":
-            return Started(None, reply[1].decode())
-        return Started(int(reply[1]), "scheduled")
+            return Started(None, False, text(reply[1]))
+        return Started(int(reply[1]), reply[0] == b"started", "")
 
     async def restart(self, execution_id: str, data: bytes | None, timeout_ms: int | None, by: str) -> int | None:
         """Returns the number of the new run, or None if there is no such execution. Without data it keeps its input."""
@@ -138,8 +140,8 @@ class Transitions:
         gone: int = await self._run("resume", rule)
         return gone == 1
 
-    async def cancel(self, execution_id: str, retention_ms: int) -> Cancelled:
-        reply = await self._run("cancel", execution_id, retention_ms, _nonce())
+    async def cancel(self, execution_id: str, retention_ms: int, reason: str) -> Cancelled:
+        reply = await self._run("cancel", execution_id, retention_ms, _nonce(), reason)
         if isinstance(reply, bytes):
             return Cancelled(reply == b"cancelled", None)
         return Cancelled(False, text(reply[1]))

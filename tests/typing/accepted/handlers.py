@@ -79,11 +79,14 @@ assert_type(checkout.name, str)
 
 async def manage() -> None:
     async with zart.DurableScheduler("redis://localhost", namespace="zart", max_payload=5) as scheduler:
-        assert_type(await scheduler.start("a", "typed-checkout", {"id": "x"}, queue="q", delay="5s"), int)
-        assert_type(await scheduler.start_for(checkout, "a", Order("x")), int)
-        assert_type(await scheduler.start_for(Classy, "a", Order("x"), delay=5), int)
-        assert_type(await scheduler.start_for(nothing, "a"), int)
-        assert_type(await scheduler.start_many([("a", "plain", 1), zart.StartRequest("b", "plain", 2)]), list[bool])
+        assert_type(await scheduler.start("a", "typed-checkout", {"id": "x"}, queue="q", delay="5s"), zart.StartedRun)
+        assert_type(await scheduler.start_for(checkout, "a", Order("x")), zart.StartedRun)
+        assert_type(await scheduler.start_for(Classy, "a", Order("x"), delay=5), zart.StartedRun)
+        assert_type(await scheduler.start_for(nothing, "a"), zart.StartedRun)
+        assert_type(
+            await scheduler.start_many([("a", "plain", 1), zart.StartRequest("b", "plain", 2)]),
+            list[zart.StartedRun | None],
+        )
         assert_type(await scheduler.wait_for(checkout, "a", "5s"), Receipt)
         assert_type(await scheduler.wait_for(Classy, "a", timeout=5), Receipt)
         assert_type(await scheduler.start_and_wait_for(plain, "a", 1, "5s"), str)

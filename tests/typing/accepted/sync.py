@@ -38,11 +38,11 @@ class Checkout(zart.DurableExecution[Order, Receipt]):
 
 
 def start(scheduler: DurableScheduler, order: Order) -> None:
-    assert_type(scheduler.start("x", "sync-checkout", order, queue="mail", delay="1s"), int)
-    assert_type(scheduler.start_for(checkout, "x", order), int)
-    assert_type(scheduler.start_for(Checkout, "x", order, delay="1s"), int)
-    assert_type(scheduler.start_for(sweep, "x"), int)
-    assert_type(scheduler.start_many([("x", "sync-sweep", None)]), list[bool])
+    assert_type(scheduler.start("x", "sync-checkout", order, queue="mail", delay="1s"), zart.StartedRun)
+    assert_type(scheduler.start_for(checkout, "x", order), zart.StartedRun)
+    assert_type(scheduler.start_for(Checkout, "x", order, delay="1s"), zart.StartedRun)
+    assert_type(scheduler.start_for(sweep, "x"), zart.StartedRun)
+    assert_type(scheduler.start_many([("x", "sync-sweep", None)]), list[zart.StartedRun | None])
 
 
 def follow(scheduler: DurableScheduler, order: Order) -> None:

@@ -159,13 +159,13 @@ local function claim_body(queue, entry, id)
   local v = redis.call('HMGET', KEY.execution(id), FIELD.status, FIELD.entry, FIELD.fence, FIELD.scope, FIELD.run,
     FIELD.task, FIELD.attempt, FIELD.input, FIELD.created, FIELD.bucket, FIELD.deadline, FIELD.fail_reason,
     FIELD.failure, FIELD.needs, FIELD.paused_deadline_ms, FIELD.started, FIELD.clock_base, FIELD.kept_by, FIELD.parked_at,
-    FIELD.held, FIELD.trigger, FIELD.blame, FIELD.version, FIELD.limits, FIELD.emitted)
+    FIELD.held, FIELD.trigger, FIELD.blame, FIELD.version, FIELD.limits, FIELD.emitted, FIELD.expires)
   -- A queued one is not paused, and waits for no other worker.
   local x = { status = v[1] or '', entry = v[2], fence = v[3], scope = v[4] or '', run = v[5] or '', task = v[6] or '',
     attempt = v[7] or '', input = v[8] or '', created = v[9] or '', bucket = v[10] or '', deadline = v[11] or '',
     fail_reason = v[12] or '', failure = v[13] or '', started = v[16] or '', clock_base = v[17], kept_by = v[18] or '',
-    held = v[20] or '', trigger = v[21], blame = v[22] or '', version = v[23] or '', limits = v[24] or '', queue = queue, paused_by = '',
-    unserved = '' }
+    held = v[20] or '', trigger = v[21], blame = v[22] or '', version = v[23] or '', limits = v[24] or '', expires = v[26] or '', queue = queue,
+    paused_by = '', unserved = '' }
   if x.status ~= '' and not is_live(x.status) and not is_final(x.status) then
     error('unknown status')
   elseif not is_live(x.status) or x.entry ~= entry then
@@ -174,6 +174,8 @@ local function claim_body(queue, entry, id)
     return put_entry_off(queue, entry)
   elseif not is_scope(x.scope, x.run) then
     error('scope does not belong to run')
+  elseif x.expires ~= '' and lapse(id, x) then
+    return -- its timer has not fired yet
   end
   local rule_id, rule = find_rule(id, x.task, nil)
   if rule and x.fail_reason == '' then -- one that only has to be failed is not delayed by a pause
@@ -196,6 +198,9 @@ local function claim_body(queue, entry, id)
   local is_expired = has_expired(x)
   if is_expired then
     expire_deadline(id, x) -- its timer has not fired yet
+  end
+  if x.expires ~= '' then
+    stop_expiry(id)
   end
   local fired = fire_overdue(id, x)
   local is_kept = x.kept_by == worker and x.fail_reason == ''
@@ -221,7 +226,7 @@ local function claim_body(queue, entry, id)
     end
     set_status(id, x, STATUS.running)
   end
-  if body.has_waits or x.deadline ~= '' or is_expired or fired > 0 or x.held ~= '' then
+  if body.has_waits or x.expires ~= '' or x.deadline ~= '' or is_expired or fired > 0 or x.held ~= '' then
     reschedule_timer(id, x)
   end
   has_bodies = true

@@ -1,10 +1,11 @@
--- due: fires what is due: delayed starts, sleeps, event timeouts, retries, deadlines; releases what removed pause rules
+-- due: fires what is due: delayed starts, sleeps, event timeouts, retries, deadlines, expiries; releases what removed pause rules
 -- still hold, and moves the lines of limits.
 --
 -- takes: limit
 -- returns: {fired, when the next timer is due or '', when the next execution expires or '', now, then pairs (id or '', why)
 --   of what could not be read and was set aside}
--- emits: a stream entry for each body or step that can continue
+-- emits: a stream entry for each body or step that can continue; the final status to those who wait for an execution that
+--   has not begun in time
 -- repeat: same — a timer that has fired is gone, or fires again without effect
 -- confirm: no — a lost effect leaves the timer, which fires again
 -- memory: allow
@@ -50,6 +51,8 @@ local function fire_execution(member, id)
     redis.call('ZREM', KEY.timers, member)
   elseif is_beyond_us(x.needs) then
     put_off_timer(member)
+  elseif lapse(id, x) then
+    return
   elseif has_expired(x) then
     take_expired(id, x)
   elseif fire_overdue(id, x) > 0 then

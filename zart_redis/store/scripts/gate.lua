@@ -4,7 +4,7 @@
 -- takes: id, fence, limits
 --   limits: as for `start`
 -- returns: 'admitted' | 'waiting' | 'fenced'
--- emits: a timer, if it is a rate that it waits for
+-- emits: a timer, if it is a rate that it waits for, or if it expires
 -- repeat: fenced — a body that waits has another fence; one that was admitted is left as it is
 -- confirm: yes — nothing else would keep the run within its limits
 -- memory: allow
@@ -25,4 +25,8 @@ end
 detach(id, x, free_fence(x.fence))
 redis.call('HDEL', KEY.execution(id), FIELD.started)
 set_status(id, x, STATUS.scheduled)
+resume_expiry(id, x)
+if x.expires ~= '' then
+  reschedule_timer(id, x)
+end
 return 'waiting'

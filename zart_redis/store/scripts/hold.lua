@@ -26,6 +26,7 @@ if has_begun == '1' or x.scope ~= x.run then
 else
   redis.call('ZADD', KEY.waits(id), in_ms(delay), WAIT.unknown_task)
   redis.call('HDEL', KEY.execution(id), FIELD.started)
+  resume_expiry(id, x)
   set_status(id, x, STATUS.scheduled)
 end
 reschedule_timer(id, x)

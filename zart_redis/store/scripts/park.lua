@@ -20,15 +20,6 @@ if not is_held_by(id, x, fence, scope, ack) then
 end
 local r_key, w_key = KEY.records(id, scope), KEY.waits(id)
 
-local function due_at(argument)
-  if argument == '' then
-    return ''
-  elseif string.sub(argument, 1, 1) == '@' then
-    return string.sub(argument, 2)
-  end
-  return in_ms(argument)
-end
-
 -- Registers a wait whose record, made now if there is none, says when it is due.
 local function register(kind, name, pending, argument)
   local record = redis.call('HGET', r_key, name)

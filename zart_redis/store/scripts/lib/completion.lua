@@ -85,7 +85,7 @@ local function fire_overdue(id, x)
   local fired = 0
   for i = 1, #overdue, 2 do
     local member = overdue[i]
-    if is_known_wait(member) then
+    if is_known_wait(member) and kind_of(member) ~= WAIT.expiry then
       redis.call('ZREM', KEY.waits(id), member)
       fire_wait(id, x, kind_of(member), string.sub(member, 2), overdue[i + 1])
       fired = fired + 1

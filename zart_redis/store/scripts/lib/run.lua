@@ -26,21 +26,28 @@ local function shorten_history(id, newest)
   end
 end
 
--- Moves the present run into the history; begin_run follows, and gets what this returns as `before`.
-local function archive(id)
+-- Deletes the fields of the present run; begin_run follows, and gets what this returns as `before`.
+local function remove_present_run(id)
   local key = KEY.execution(id)
-  local fields = redis.call('HMGET', key, FIELD.run, FIELD.status, FIELD.bucket, FIELD.continued_runs, FIELD.task,
-    FIELD.queue, FIELD.version)
-  redis.call('HSET', KEY.history(id), fields[1], cmsgpack.pack(redis.call('HGETALL', key)))
-  redis.call('ZREM', KEY.index(fields[2], fields[3]), id)
+  local fields = redis.call('HMGET', key, FIELD.status, FIELD.bucket, FIELD.continued_runs, FIELD.task, FIELD.queue,
+    FIELD.version)
+  redis.call('ZREM', KEY.index(fields[1], fields[2]), id)
   redis.call('ZREM', KEY.expiring, id)
   redis.call('HDEL', KEY.damaged, id)
   redis.call('DEL', key)
-  if fields[4] then
-    redis.call('HSET', key, FIELD.continued_runs, fields[4])
+  if fields[3] then
+    redis.call('HSET', key, FIELD.continued_runs, fields[3])
   end
-  shorten_history(id, fields[1])
-  return { task = fields[5], queue = fields[6], version = fields[7] }
+  return { task = fields[4], queue = fields[5], version = fields[6] }
+end
+
+-- Moves the present run into the history; begin_run follows, and gets what this returns as `before`.
+local function archive(id)
+  local run = redis.call('HGET', KEY.execution(id), FIELD.run)
+  redis.call('HSET', KEY.history(id), run, cmsgpack.pack(redis.call('HGETALL', KEY.execution(id))))
+  local before = remove_present_run(id)
+  shorten_history(id, run)
+  return before
 end
 
 -- The run before has left its bucket.
@@ -52,15 +59,20 @@ local function leave_bucket(before, task, queue)
   end
 end
 
--- Aborts a live run: revokes its claim and removes its scheduled steps, timers and waits.
-local function abort_run(id, x)
-  notify_worker(x.fence, SIGNAL.revoke, x.queue, x.entry)
-  drop_steps(id, x)
-  detach(id, x, free_fence(x.fence), FIELD.finished, now())
+-- Takes a live run away from whatever holds it.
+local function withdraw_run(id, x, ...)
+  detach(id, x, free_fence(x.fence), ...)
   clear_waits(id, x)
   if x.limits ~= '' then
     leave_limits(id, x)
   end
+end
+
+-- Aborts a live run: revokes its claim and removes its scheduled steps, timers and waits.
+local function abort_run(id, x)
+  notify_worker(x.fence, SIGNAL.revoke, x.queue, x.entry)
+  drop_steps(id, x)
+  withdraw_run(id, x, FIELD.finished, now())
   set_status(id, x, STATUS.cancelled)
   redis.call('PUBLISH', CHANNEL.done(id), STATUS.cancelled)
 end

@@ -16,6 +16,16 @@ local function dropped_member(key)
   return TIMER.dropped .. string.sub(key, #P + 1)
 end
 
+-- When something is due: '<ms>' from now, '@<ms>' of the clock, or '' if never.
+local function due_at(argument)
+  if argument == '' then
+    return ''
+  elseif string.sub(argument, 1, 1) == '@' then
+    return string.sub(argument, 2)
+  end
+  return in_ms(argument)
+end
+
 local function put_off_timer(member)
   redis.call('ZADD', KEY.timers, 'XX', now() + PUT_OFF_MS, member)
 end
