@@ -18,6 +18,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from math import inf
 
+import msgspec
+
 from tests.snapshot import Child, Snapshot, as_text
 
 FINAL = ("completed", "failed", "cancelled")
@@ -67,6 +69,7 @@ class _Checks:
         self.streams()
         self.timers()
         self.owners()
+        self.tags()
 
     def say(self, problem: str) -> None:
         self.wrong.append(problem)
@@ -321,6 +324,14 @@ class _Checks:
             if key in ("ids", "expiring") or key.startswith("i:"):
                 for id in members.keys() - self.x.keys():
                     self.find("orphan", id, f"{key} lists {id}, which does not exist")
+
+    def tags(self) -> None:
+        """The index of tags has what the executions have."""
+        packed = {id: self.s.hashes[f"x:{id}"]["tags"] for id, x in self.x.items() if "tags" in x}
+        tagged = {(f"tag:{t}:{v}", id) for id, tags in packed.items() for t, v in msgspec.msgpack.decode(tags).items()}
+        listed = {(key, id) for key, ids in self.s.zsets.items() if key.startswith("tag:") for id in ids}
+        for difference in tagged ^ listed:
+            self.say(f"only one of index and execution has the tag {difference}")
 
     def emitted(self, key: str, id: str, stream: str) -> None:
         if id not in self.x:

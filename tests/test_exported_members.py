@@ -12,7 +12,7 @@ import zart_redis as zart
 from zart_redis import api
 
 PUBLIC = """
-AttemptDetail BusinessErr Cancelled ConfigurationError DeadlineExceeded DuplicateStepName DurableExecution
+AttemptDetail BulkResult BusinessErr Cancelled ConfigurationError DeadlineExceeded DuplicateStepName DurableExecution
 DurableHandler DurableScheduler Err EventClient EventDelivery ExecutionAlreadyExists ExecutionDeadlineExceeded
 ExecutionFailed ExecutionFinished ExecutionInfo ExecutionNotFound ExecutionPage ExecutionRecord ExecutionStatus
 ExecutionTimeout Failure HandlerCrashed HandlerError HistoryTooLong InvalidInput Limit LimitRecord MaxRetriesExhausted

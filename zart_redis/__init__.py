@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from zart_redis.body_log import logger
     from zart_redis.calls import StepCall
     from zart_redis.client.admin import RerunReport
+    from zart_redis.client.bulk import BulkResult
     from zart_redis.client.connection import EventClient
     from zart_redis.client.history import AttemptDetail, RunDetail, RunSummary, StepDetail, StepStatus
     from zart_redis.client.limits import LimitRecord
@@ -112,7 +113,7 @@ __all__ = [
     "Ok", "BusinessErr", "ZartErr", "Err",
     "Failure", "StepFailure", "ExecutionDeadlineExceeded", "RetriesExhausted", "HandlerError",
     # run and manage
-    "Worker", "DurableScheduler", "EventClient", "EventDelivery", "ExecutionPage", "ExecutionRecord",
+    "Worker", "BulkResult", "DurableScheduler", "EventClient", "EventDelivery", "ExecutionPage", "ExecutionRecord",
     "ExecutionStatus", "Settings", "StartRequest", "StartedRun", "Stats",
     "Progress", "Restarted", "StreamItem", "Truncated",
     "AttemptDetail", "LimitRecord", "PauseRule", "RerunReport", "RunDetail", "RunSummary", "StepDetail", "StepStatus",
@@ -141,6 +142,7 @@ if not TYPE_CHECKING:  # type checkers follow the imports above, and so report a
             "client.history": "AttemptDetail RunDetail RunSummary StepDetail StepStatus",
             "client.limits": "LimitRecord",
             "client.lists": "ExecutionPage Stats",
+            "client.bulk": "BulkResult",
             "client.scheduler": "DurableScheduler",
             "client.starting": "StartRequest",
             "emissions": "Progress Restarted StreamItem Truncated",

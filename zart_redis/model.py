@@ -6,7 +6,7 @@ Nothing here talks to Redis or runs user code.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -131,6 +131,7 @@ class ExecutionRecord:
     """Why it was cancelled: what `cancel` was given, or "expired"."""
     next_due: datetime | None = None
     """When the first of its waits ends by itself, or the run expires."""
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,7 @@ class ExecutionInfo:
     """Counted from 1, for each id."""
     version: int = 1
     """The version of the handler that the run is bound to: that of the handler that first claimed it."""
+    tags: Mapping[str, str] = field(default_factory=dict)
     _load: Callable[[], Any] = field(default=lambda: None, repr=False, compare=False)
     _replaying: Callable[[], bool] = field(default=lambda: False, repr=False, compare=False)
 
@@ -301,6 +303,7 @@ class BodyClaim:
     blame: Blame
     limits: str
     """The limits that the run has begun under, as they are stored."""
+    tags: dict[str, str]
     now: int
 
 
@@ -326,6 +329,7 @@ class StepClaim:
     holds: int
     """How often in a row the step has been held."""
     blame: Blame
+    tags: dict[str, str]
     now: int
 
 

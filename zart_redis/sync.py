@@ -301,6 +301,7 @@ class DurableScheduler(BlockingClient[scheduler.DurableScheduler], of=scheduler.
     detail = blocking(scheduler.DurableScheduler.detail)
     history = blocking(scheduler.DurableScheduler.history)
     list_executions = blocking(scheduler.DurableScheduler.list_executions)
+    count_executions = blocking(scheduler.DurableScheduler.count_executions)
     workers = blocking(scheduler.DurableScheduler.workers)
     stats = blocking(scheduler.DurableScheduler.stats)
     # manage
@@ -309,6 +310,9 @@ class DurableScheduler(BlockingClient[scheduler.DurableScheduler], of=scheduler.
     retry_step = blocking(scheduler.DurableScheduler.retry_step)
     restart = blocking(scheduler.DurableScheduler.restart)
     rerun_steps = blocking(scheduler.DurableScheduler.rerun_steps)
+    cancel_many = blocking(scheduler.DurableScheduler.cancel_many)
+    restart_many = blocking(scheduler.DurableScheduler.restart_many)
+    retry_failed = blocking(scheduler.DurableScheduler.retry_failed)
     pause = blocking(scheduler.DurableScheduler.pause)
     resume = blocking(scheduler.DurableScheduler.resume)
     list_pause_rules = blocking(scheduler.DurableScheduler.list_pause_rules)

@@ -119,6 +119,22 @@ def test_wrong_usage_exits_with_2(zart: Zart, arguments: list[str], hint: str) -
     assert "Traceback" not in refused.stderr
 
 
+def test_bulk_operations_by_tag(zart: Zart) -> None:
+    for number in range(3):
+        zart("start", "cli-naps", "--id", f"n-{number}", "--tag", f"customer={'acme' if number else 'apex'}")
+    listed = json.loads(zart("list", "--tag", "customer=acme", "--json").stdout)["executions"]
+    assert {record["execution_id"] for record in listed} == {"n-1", "n-2"}
+    assert "customer=acme" in zart("status", "n-1").stdout
+    selected = ("bulk", "cancel", "--tag", "customer=acme")
+    assert zart(*selected, "--dry-run").stdout == "2 executions selected\n"
+    assert zart(*selected).returncode == 2  # without --yes
+    assert json.loads(zart(*selected, "--yes", "--json").stdout) == {"done": 2, "failed": {}}
+    assert json.loads(zart("stats", "--json").stdout)["by_status"] == {"cancelled": 2, "scheduled": 1}
+    assert zart("bulk", "cancel", "--yes").returncode == 2
+    assert zart("bulk", "retry", "--status", "failed", "--yes").stdout == "0 done, 0 failed\n"
+    assert zart("list", "--tag", "customer").returncode == 2
+
+
 def test_start_says_whether_it_started(zart: Zart) -> None:
     assert json.loads(zart("start", "cli-naps", "--id", "n-1", "--expires", "1h", "--json").stdout)["started"] is True
     kept = zart("start", "cli-naps", "--id", "n-1", "--if-live", "return")

@@ -322,6 +322,7 @@ async def play(
             fail_reason="",
             failure=port.failure,
             has_begun=port.has_begun,
+            tags={},
             holds=0,
             held_since=None,
             records=history.records,

@@ -203,6 +203,7 @@ async def run_scheduled(step: str, port: Port) -> Recorder:
         scope="1",
         task="task",
         version=1,
+        tags={},
         attempt=1,
         input=b"",
         created=7,

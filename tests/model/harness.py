@@ -336,11 +336,11 @@ class ModelHarness(RuleBasedStateMachine):
 
     def read(self, worker: str, queue: str, lane: Lane) -> None:
         """A blocking read delivers the next entry of a stream, if there is one."""
-        with suppress(redis.ResponseError):  # NOGROUP: the streams of an empty queue have been deleted
+        with suppress(redis.ResponseError):  # NOGROUP: the streams of a queue that was empty have been deleted
             self.client.xreadgroup("zart", worker, {streams(PREFIX, queue)[lane]: ">"}, count=1)
-        unread = (entry for entry in self.model.queues[queue] if entry.lane == lane and not entry.reader)
-        if entry := next(unread, None):
-            entry.reader = worker
+            unread = (entry for entry in self.model.queues[queue] if entry.lane == lane and not entry.reader)
+            if entry := next(unread, None):
+                entry.reader = worker
         self.made["read"] += 1
         self.compare()
 

@@ -38,15 +38,14 @@ class Model(TransitionsBase):
         choice = (options.if_live if old.live else options.if_finished) if old else ""
         if old and choice == "return":
             return Started(old.run, False, "")
-        replaces = bool(old and old.live and choice == "replace" and old.status == "scheduled")
+        replaces = bool(old and old.live and choice == "replace" and old.status == "scheduled" and old.started is None)
         if old and (choice == "raise" or (old.live and not replaces)):
             return Started(None, False, old.status)
-        first = old.created if old and replaces else self.now
         new = self._replace(old, id, task, queue, data, timeout) if old and replaces else None
         new = new or self._begin(old, id, task, queue, data, timeout)
         new.counters = counters
         if delay is not None and options.max_delay is not None:
-            left = min(delay, first + options.max_delay - self.now)
+            left = min(delay, new.created + options.max_delay - self.now)
             delay = left if left > 0 else None
         if delay is None:
             self._admit(new)

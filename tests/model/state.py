@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from zart_redis.layout import StartOption
+from zart_redis.store.decoding import write_tags
 
 LIVE = ("scheduled", "running", "waiting")
 
@@ -42,15 +43,18 @@ class StartOptions(NamedTuple):
     max_delay: int | None = None
     expires: int | None = None
     retention: int = 0
+    tag: str = ""
+    """Its value. The model knows of no tags: the invariants compare index and executions."""
 
     @property
-    def stored(self) -> dict[StartOption, str | int]:
+    def stored(self) -> dict[StartOption, str | int | bytes]:
         """As the transition takes them."""
-        found: dict[StartOption, str | int | None] = {
+        found: dict[StartOption, str | int | bytes | None] = {
             StartOption.IF_LIVE: self.if_live or None,
             StartOption.IF_FINISHED: self.if_finished or None,
             StartOption.MAX_DELAY: self.max_delay,
             StartOption.EXPIRES: None if self.expires is None else f"{self.expires},{self.retention}",
+            StartOption.TAGS: write_tags({"tag": self.tag, "other": "x"}) if self.tag else None,
         }
         return {option: value for option, value in found.items() if value is not None}
 

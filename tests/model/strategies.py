@@ -31,6 +31,7 @@ start_options = st.just(StartOptions()) | st.builds(
     maybe,
     maybe,
     durations,
+    st.sampled_from(("", "a", "b")),
 )
 patterns = st.lists(st.sampled_from(PATTERNS), max_size=2)
 groups = st.sampled_from("12")

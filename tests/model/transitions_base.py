@@ -64,6 +64,7 @@ class TransitionsBase:
 
     def _replace(self, old: Execution, id: str, task: str, queue: str, data: bytes, timeout: int | None) -> Execution:
         """A run that has not begun begins anew, with the same number."""
+        self._drop_children(old)
         self._dequeue(old)
         self._forget_waits(old)
         self._leave_limits(old)
@@ -162,6 +163,8 @@ class TransitionsBase:
         if x.entry is None and x.held < len(x.counters):
             if x.asked == x.held:
                 self._admit(x)
+            if x.entry is None:
+                x.status = "scheduled"
         elif x.entry is None and x.paused_by is None:
             self._enqueue(x)
             if x.status == "waiting":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from zart_redis.cli import executions, history, limits, listing, pauses, repair, streams
+from zart_redis.cli import bulk, executions, history, limits, listing, pauses, repair, streams
 from zart_redis.cli.check_replay import check_replay
 from zart_redis.cli.demo.command import demo
 from zart_redis.cli.dev import dev
@@ -16,7 +16,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     listing.list_executions, listing.stats, listing.workers, top,
     history.runs, history.detail, history.export, history.watch, streams.follow, check_replay,
     repair.retry_step, repair.restart, repair.rerun, repair.purge, repair.doctor,
-    pauses.pause, pauses.resume, pauses.pause_list,
+    bulk.bulk, pauses.pause, pauses.resume, pauses.pause_list,
     dev, demo,
 )  # fmt: skip
 

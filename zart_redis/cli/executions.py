@@ -10,7 +10,7 @@ import typer
 
 from zart_redis.cli import output
 from zart_redis.cli.command import client_command
-from zart_redis.cli.options import AsJson, ExecutionId, read_json
+from zart_redis.cli.options import AsJson, ExecutionId, read_json, read_tags
 from zart_redis.cli.running import Code, end
 from zart_redis.client.scheduler import DurableScheduler
 from zart_redis.client.starting import IfFinished, IfLive
@@ -41,6 +41,7 @@ async def start(
     max_delay: Annotated[
         str | None, typer.Option(help="With --delay and --if-live replace: longest delay from the first start.")
     ] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A tag, as NAME=VALUE; repeatable.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it has finished.")] = False,
     as_json: AsJson = False,
 ) -> Code | None:
@@ -57,6 +58,7 @@ async def start(
         if_finished=if_finished,
         expires=expires,
         max_delay=max_delay,
+        tags=read_tags(tag),
     )
     if wait:
         return await _follow(client, execution_id, None, as_json)

@@ -9,7 +9,7 @@ import typer
 
 from zart_redis.cli import output
 from zart_redis.cli.command import client_command
-from zart_redis.cli.options import AsJson
+from zart_redis.cli.options import AsJson, Tags, read_tags
 from zart_redis.client.scheduler import DurableScheduler
 from zart_redis.durations import to_ms
 from zart_redis.model import ExecutionStatus
@@ -22,18 +22,20 @@ async def list_executions(
     task: Annotated[str | None, typer.Option(help="Show only executions of this task.")] = None,
     queue: Annotated[str | None, typer.Option(help="Show only executions of this queue.")] = None,
     prefix: Annotated[str | None, typer.Option(help="Show only ids with this prefix, ordered by id.")] = None,
+    tag: Tags = None,
     since: Annotated[str | None, typer.Option(help="Show only executions created within this time: 1h, 7d.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number to show.")] = 50,
     cursor: Annotated[str | None, typer.Option(help="Continue after a page: the cursor printed below it.")] = None,
     order: Annotated[Literal["newest", "oldest"], typer.Option(help="Which to show first.")] = "newest",
     as_json: AsJson = False,
 ) -> None:
-    """List executions by time of creation."""
+    """List executions by time of creation, or by id with --prefix alone."""
     page = await client.list_executions(
         status=status,
         task_name=task,
         queue=queue,
         id_prefix=prefix,
+        tags=read_tags(tag),
         created_after=_time_before_now(since),
         limit=limit,
         cursor=cursor,

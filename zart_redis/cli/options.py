@@ -36,6 +36,22 @@ LogFormat = Annotated[
     str | None, typer.Option(help="Format: json, console, or auto (console if stderr is a terminal). [default: auto]")
 ]
 
+Tags = Annotated[
+    list[str] | None, typer.Option(help="Only executions with this tag, as NAME=VALUE; repeatable: with all of them.")
+]
+
+
+def read_tags(texts: list[str] | None) -> dict[str, str] | None:
+    """The tags of options NAME=VALUE.
+
+    Raises:
+        InvalidInput: one has no "=".
+    """
+    for text in texts or ():
+        if "=" not in text:
+            raise InvalidInput(f"--tag takes NAME=VALUE, such as customer=acme, not {text!r}")
+    return dict(text.split("=", 1) for text in texts) if texts else None
+
 
 def read_json(text: str | None, option: str) -> Any:
     """The value of an option that takes JSON, or None without the option.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -85,6 +85,15 @@ def spinner(text: str, *, quiet: bool = False) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def counter(text: str, total: int, *, quiet: bool = False) -> Iterator[Callable[[int], None]]:
+    """Show a bar, which moves when the block calls the function that it gets with how many are done."""
+    console = Console(stderr=True)
+    with LiveProgress(console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
+        task = progress.add_task(text, total=total)
+        yield lambda done: progress.update(task, completed=done)
+
+
 def print_record(record: ExecutionRecord, as_json: bool) -> None:
     """One execution."""
     if as_json:
@@ -107,6 +116,8 @@ def _rows(record: ExecutionRecord) -> Iterator[tuple[str, str]]:
     if record.progress is not None:
         yield "progress", shown(progress_text(record.progress))
     yield "queue", shown(record.queue)
+    if record.tags:
+        yield "tags", shown(", ".join(f"{tag}={value}" for tag, value in record.tags.items()))
     yield "created", _when(record.created_at)
     if record.started_at is not None:
         yield "started", _when(record.started_at)

@@ -37,6 +37,21 @@ class RerunReport:
 class Admin(Client):
     """Operations for operators. `triggered_by` records who asked for them in the history."""
 
+    async def cancel(self, execution_id: str, *, reason: str | None = None) -> bool:
+        """Cancel an execution. Returns True if it was live.
+
+        Sleeps and waits end at once. A running step may finish, but no other step starts, and its result is
+        discarded.
+
+        Args:
+            reason: why, for `status` and the history.
+        """
+        names.check_name(execution_id, "an execution id")
+        names.check_text(reason or "", "the reason")
+        partition = (await self._open()).partition(execution_id)
+        cancelled = await partition.transitions.cancel(execution_id, self.settings.retention, reason or "")
+        return cancelled.was_live
+
     async def retry_step(self, execution_id: str, step: str, *, triggered_by: str | None = None) -> None:
         """Resume a failed execution from the step that failed, in the same run.
 
@@ -167,8 +182,7 @@ class Admin(Client):
         store = await self._open()
         purged = 0
         for partition in store.partitions:
-            supplied = self._clock()
-            now = await partition.queries.now() if supplied is None else supplied
+            now = await self._time(partition)
             async for ids in partition.index.finished_by(now - age, wanted, PURGED_AT_ONCE):
                 purged += await partition.transitions.purge(PURGED_AT_ONCE, ids)
         return purged

@@ -21,7 +21,7 @@ from zart_redis.errors import (
 from zart_redis.model import Clock, EventDelivery, ExecutionStatus, server_clock
 from zart_redis.registry import HandlerDefinition
 from zart_redis.settings import Settings
-from zart_redis.store.store import Store
+from zart_redis.store.store import Partition, Store
 
 PATIENCE_SECONDS = 15.0
 """How long a call retries while Redis is unreachable before it raises RedisUnavailable."""
@@ -84,6 +84,11 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    async def _time(self, partition: Partition) -> int:
+        """The time in ms: that of Redis, or of a test."""
+        supplied = self._clock()
+        return await partition.queries.now() if supplied is None else supplied
 
     def _encode_input(self, handler: HandlerDefinition | None, data: Any, what: str) -> bytes:
         """An execution's encoded input, checked if the handler is declared in this process."""

@@ -74,9 +74,7 @@ class Doctor(Client):
         store = await self._open()
         found = [finding for partition in store.partitions async for finding in _examine(partition, repair)]
         for partition in store.partitions:
-            supplied = self._clock()
-            now = await partition.queries.now() if supplied is None else supplied
-            found += [finding async for finding in _held(partition, now)]
+            found += [finding async for finding in _held(partition, await self._time(partition))]
             found += await _unread(partition)
         return found
 

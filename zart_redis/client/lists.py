@@ -15,6 +15,7 @@ from typing import Literal
 from zart_redis import names
 from zart_redis.client.connection import decoding_errors_for, read_status
 from zart_redis.client.limits import Limits
+from zart_redis.client.starting import checked_tags
 from zart_redis.client.views import execution_record
 from zart_redis.errors import InvalidInput, SerializationError
 from zart_redis.logs import get_logger
@@ -58,12 +59,16 @@ class Lists(Limits):
         id_prefix: str | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
+        tags: Mapping[str, str] | None = None,
         limit: int = 50,
         cursor: str | None = None,
         order: Literal["newest", "oldest"] = "newest",
     ) -> ExecutionPage:
-        """A page of executions by time of creation, or by id if `id_prefix` is given. Pass the `cursor` of a page to
-        get the next one. The times are aware datetimes.
+        """A page of executions by time of creation, or by id if `id_prefix` is given without tags. Pass the `cursor`
+        of a page to get the next one. The times are aware datetimes. Of several tags, an execution must have all.
+
+        With tags or a prefix, a page may be short, or empty, and have a cursor: one call looks at 1,000 executions of
+        a partition at most.
 
         Raises:
             InvalidInput: a time has no timezone, the status, order or cursor is invalid, or the limit is outside 1 to
@@ -73,24 +78,20 @@ class Lists(Limits):
             raise InvalidInput(f'order is "newest" or "oldest", not {order!r}')
         if type(limit) is not int or not 1 <= limit <= MAX_PAGE:
             raise InvalidInput(f"limit is a number from 1 to {MAX_PAGE}, not {limit!r}")
-        wanted = Filter(
-            read_status(status),
-            task_name,
-            queue,
-            id_prefix,
-            _moment(created_after),
-            _moment(created_before),
-        )
-        names.check_optional(task_name, "the name of a task")
-        names.check_optional(queue, "the name of a queue")
-        names.check_optional(None if id_prefix == "" else id_prefix, "the prefix of an id")
+        wanted = _filter(status, task_name, queue, id_prefix, created_after, created_before, tags)
         after = None if cursor is None else _read_cursor(cursor)
         newest = order == "newest"
         store = await self._open()
         pages = await asyncio.gather(*(p.index.page(wanted, limit + 1, newest, after) for p in store.partitions))
-        rows = sorted((row for page in pages for row in page), key=lambda row: row[0], reverse=newest)
+        rows = sorted((row for page in pages for row in page.rows), key=lambda row: row[0], reverse=newest)
+        # Behind the first place up to which a partition has been walked, there may be rows that are not found yet.
+        bounds = [page.walked_to for page in pages if page.walked_to is not None]
+        bound = (max(bounds) if newest else min(bounds)) if bounds else None
+        if bound is not None:
+            rows = [row for row in rows if (row[0] >= bound if newest else row[0] <= bound)]
         page = ExecutionPage(record for p, x in rows[:limit] if (record := _listed(p[1], x)) is not None)
-        page.cursor = _write_cursor(rows[limit - 1][0]) if len(rows) > limit else None
+        last = rows[limit - 1][0] if len(rows) > limit else bound
+        page.cursor = None if last is None else _write_cursor(last)
         return page
 
     async def workers(self) -> list[WorkerInfo]:
@@ -115,6 +116,30 @@ class Lists(Limits):
             for name, depth in (await partition.queries.queues()).items():
                 queues[name] = depth if name not in queues else queues[name] + depth
         return Stats(by_status, by_task, queues, by_version, held, await self._waiting_for_limits())
+
+
+def _filter(
+    status: ExecutionStatus | str | None,
+    task_name: str | None,
+    queue: str | None,
+    id_prefix: str | None,
+    created_after: datetime | None,
+    created_before: datetime | None,
+    tags: Mapping[str, str] | None,
+) -> Filter:
+    """Raises InvalidInput."""
+    names.check_optional(task_name, "the name of a task")
+    names.check_optional(queue, "the name of a queue")
+    names.check_optional(None if id_prefix == "" else id_prefix, "the prefix of an id")
+    return Filter(
+        read_status(status),
+        task_name,
+        queue,
+        id_prefix,
+        _moment(created_after),
+        _moment(created_before),
+        checked_tags(tags or {}),
+    )
 
 
 def _listed(execution_id: str, x: Mapping[str, bytes]) -> ExecutionRecord | None:

@@ -18,6 +18,7 @@ from zart_redis.engine.journal import Stamp, stamped
 from zart_redis.errors import InvalidInput
 from zart_redis.layout import Delivered, Field, Record, Size, Trigger
 from zart_redis.model import idempotency_key
+from zart_redis.store.decoding import read_tags
 from zart_redis.store.replies import RunRows
 
 VERSION = 1
@@ -103,6 +104,7 @@ class RunHistory(msgspec.Struct, kw_only=True):
     input: bytes | None = None
     failure: bytes | None = None
     """What the on_failure body was given."""
+    tags: dict[str, str] = {}
     events: list[RecordedEvent]
     body: BodyHistory
     on_failure: BodyHistory | None = None
@@ -134,6 +136,7 @@ def export_run(
         has_payloads=payloads,
         input=x[Field.INPUT] if payloads else None,
         failure=x[Field.FAILURE] if payloads and has_failed else None,
+        tags=read_tags(x.get(Field.TAGS, b"")),
         events=[_event(name, event, payloads) for name, event in events.items()],
         body=_body(body, times[0 if has_failed else -1] or times[0], payloads, is_copy),
         on_failure=_body(on_failure, times[-1] or times[0], payloads, False) if has_failed else None,

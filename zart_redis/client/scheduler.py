@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar, Unpack, overload
 
 import anyio
 
 from zart_redis import names, registry
-from zart_redis.client.admin import Admin
+from zart_redis.client.bulk import Bulk
 from zart_redis.client.connection import decoding_errors_for
 from zart_redis.client.doctor import Doctor
-from zart_redis.client.lists import Lists
-from zart_redis.client.runs import Runs
 from zart_redis.client.starting import (
     IfFinished,
     IfLive,
@@ -52,7 +50,7 @@ STARTED_AT_ONCE = 250
 _UNDECLARED = ErrorCodec(())
 
 
-class DurableScheduler(Admin, Lists, Runs, Doctor, Streams):
+class DurableScheduler(Bulk, Doctor, Streams):
     """Starts and follows executions.
 
     Example:
@@ -76,6 +74,7 @@ class DurableScheduler(Admin, Lists, Runs, Doctor, Streams):
         if_finished: IfFinished = "restart",
         expires: Duration | datetime | None = None,
         max_delay: Duration | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> StartedRun:
         """Start an execution; its id is the idempotency key. Returns the number of the run.
 
@@ -95,6 +94,7 @@ class DurableScheduler(Admin, Lists, Runs, Doctor, Streams):
             expires: a duration from now, or an aware datetime: a run that has not begun by then is cancelled, with the
                 reason "expired".
             max_delay: with `delay` and `if_live="replace"`, the longest time that it is delayed from the first start.
+            tags: names with values by which it can be listed. They are not encrypted. A restart keeps them.
 
         Returns:
             The number of the run. Its attribute `started` is False if the run was there, and was returned as it is.
@@ -106,7 +106,7 @@ class DurableScheduler(Admin, Lists, Runs, Doctor, Streams):
             InvalidInput: an id or a name is empty or too long, a duration is negative, or an option is invalid.
             PayloadTooLarge: `data` is larger than `max_payload`.
         """
-        options = (queue, delay, triggered_by, if_live, if_finished, expires, max_delay)
+        options = (queue, delay, triggered_by, if_live, if_finished, expires, max_delay, tags)
         return await self._start(StartRequest(execution_id, task_name, data, *options))
 
     @overload
@@ -130,10 +130,11 @@ class DurableScheduler(Admin, Lists, Runs, Doctor, Streams):
         if_finished: IfFinished = "restart",
         expires: Duration | datetime | None = None,
         max_delay: Duration | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> StartedRun:
         """`start`, typed by the handler."""
         definition = definition_of(handler)
-        options = (queue, delay, triggered_by, if_live, if_finished, expires, max_delay)
+        options = (queue, delay, triggered_by, if_live, if_finished, expires, max_delay, tags)
         return await self._start(StartRequest(execution_id, definition.name, data, *options), definition)
 
     async def start_many(self, requests: Iterable[StartRequest | tuple[str, str, Any]]) -> list[StartedRun | None]:
@@ -273,23 +274,6 @@ class DurableScheduler(Admin, Lists, Runs, Doctor, Streams):
                 raise Cancelled
             output = x[Field.OUTPUT]
         return codec.decode(output, f"the output of execution {execution_id!r}")
-
-    # ---- manage ----
-
-    async def cancel(self, execution_id: str, *, reason: str | None = None) -> bool:
-        """Cancel an execution. Returns True if it was live.
-
-        Sleeps and waits end at once. A running step may finish, but no other step starts, and its result is
-        discarded.
-
-        Args:
-            reason: why, for `status` and the history.
-        """
-        names.check_name(execution_id, "an execution id")
-        names.check_text(reason or "", "the reason")
-        partition = (await self._open()).partition(execution_id)
-        cancelled = await partition.transitions.cancel(execution_id, self.settings.retention, reason or "")
-        return cancelled.was_live
 
 
 def _started(reply: Started) -> StartedRun | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypedDict, get_args
@@ -11,6 +12,9 @@ from zart_redis.durations import Duration, to_ms
 from zart_redis.errors import InvalidInput
 from zart_redis.layout import StartOption
 from zart_redis.registry import HandlerDefinition
+from zart_redis.store.decoding import write_tags
+
+MAX_TAGS = 20
 
 IfLive = Literal["raise", "return", "replace"]
 IfFinished = Literal["restart", "raise", "return"]
@@ -26,6 +30,7 @@ class StartOptions(TypedDict, total=False):
     if_finished: IfFinished
     expires: Duration | datetime | None
     max_delay: Duration | None
+    tags: Mapping[str, str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,7 @@ class StartRequest:
     if_finished: IfFinished = "restart"
     expires: Duration | datetime | None = None
     max_delay: Duration | None = None
+    tags: Mapping[str, str] | None = None
 
 
 class StartArguments(NamedTuple):
@@ -55,7 +61,7 @@ class StartArguments(NamedTuple):
     timeout_ms: int | None
     triggered_by: str
     limits: str
-    options: dict[StartOption, str | int]
+    options: dict[StartOption, str | int | bytes]
 
 
 def start_arguments(
@@ -81,11 +87,11 @@ def start_arguments(
     )
 
 
-def _options(request: StartRequest, retention_ms: int) -> dict[StartOption, str | int]:
+def _options(request: StartRequest, retention_ms: int) -> dict[StartOption, str | int | bytes]:
     """Those that are not the default."""
     _check_choice("if_live", request.if_live, get_args(IfLive))
     _check_choice("if_finished", request.if_finished, get_args(IfFinished))
-    options: dict[StartOption, str | int] = {}
+    options: dict[StartOption, str | int | bytes] = {}
     if request.if_live != "raise":
         options[StartOption.IF_LIVE] = request.if_live
     if request.if_finished != "restart":
@@ -96,7 +102,21 @@ def _options(request: StartRequest, retention_ms: int) -> dict[StartOption, str 
         options[StartOption.MAX_DELAY] = to_ms(request.max_delay, what="max_delay")
     if request.expires is not None:
         options[StartOption.EXPIRES] = f"{_moment(request.expires)},{retention_ms}"
+    if request.tags:
+        options[StartOption.TAGS] = write_tags(checked_tags(request.tags))
     return options
+
+
+def checked_tags(tags: object) -> Mapping[str, str]:
+    """Raises InvalidInput unless they are names with values of text, and not too many."""
+    if not isinstance(tags, Mapping):
+        raise InvalidInput(f"tags must be a mapping of names to values, not {tags!r:.100}")
+    if len(tags) > MAX_TAGS:
+        raise InvalidInput(f"an execution has at most {MAX_TAGS} tags, not {len(tags)}")
+    for tag, value in tags.items():
+        names.check_name(tag, "the name of a tag")
+        names.check_text(value, f"the value of tag {tag!r}")
+    return tags
 
 
 def _check_choice(option: str, value: object, choices: tuple[str, ...]) -> None:

@@ -20,7 +20,7 @@ from zart_redis.layout import Field, Record, Wait
 from zart_redis.limits import limit_in_words
 from zart_redis.model import ExecutionRecord, ExecutionStatus, PauseRule, WaitDetail, WaitKind, WorkerInfo, from_ms
 from zart_redis.printable import printable_json
-from zart_redis.store.decoding import read_blame
+from zart_redis.store.decoding import read_blame, read_tags
 from zart_redis.store.replies import Described, RunRows
 
 _ANY: Codec[Any] = codec_for(Any)
@@ -71,6 +71,7 @@ def execution_record(
         progress=read_progress(x[Field.PROGRESS]) if Field.PROGRESS in x else None,
         reason=x[Field.REASON].decode() if Field.REASON in x else None,
         next_due=next_due,
+        tags=read_tags(x.get(Field.TAGS, b"")),
     )
 
 

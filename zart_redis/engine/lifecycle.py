@@ -215,6 +215,7 @@ class BodyRun:
             key,
             run=run_of(scope),
             version=claim.version,
+            tags=claim.tags,
             _load=self._input,
         )
 

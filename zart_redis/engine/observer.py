@@ -73,6 +73,7 @@ class StepAttempt(msgspec.Struct, frozen=True):
             call.name,
             body.run,
             body.version,
+            body.tags,
             body._load,
         )
 

@@ -124,7 +124,7 @@ class StepRun:
         claim = self._claim
         run, load = run_of(claim.scope), self._decoded_input
         body = ExecutionInfo(
-            claim.execution_id, claim.task, claim.attempt - 1, 0, self._key, None, run, claim.version, load
+            claim.execution_id, claim.task, claim.attempt - 1, 0, self._key, None, run, claim.version, claim.tags, load
         )
         emitter = Emitter(self._port, self._context.max_payload, claim.name, claim.failed_attempts)
         return StepAttempt(body, call, claim.failed_attempts + 1, emitter=emitter)

@@ -87,6 +87,8 @@ class Field(StoredName):
     """When the run ends unless it has begun, and its retention then: "<ms>,<ms>"."""
     REASON = auto()
     """Why it was cancelled."""
+    TAGS = auto()
+    """A packed map; absent if it has none."""
     NEEDS = auto()
     """Features, separated by spaces, without which a version must leave this execution alone; see `Feature`."""
     LIMITS = auto()
@@ -104,6 +106,8 @@ class StartOption(StoredName):
     """In ms from the first start of the run."""
     EXPIRES = auto()
     """As `WaitRequest` has it, a comma, and the retention in ms."""
+    TAGS = auto()
+    """As `Field.TAGS`."""
 
 
 class IfUsed(StoredName):
@@ -194,6 +198,7 @@ class ClaimField(StoredName):
     SPEC = auto()
     BLAME = auto()
     LIMITS = auto()
+    TAGS = auto()
 
 
 class BlameField(StoredName):

@@ -62,6 +62,8 @@ class Key(Template):
     """stream: work that its worker has taken out of `UNSERVED`."""
     INDEX = "i:{status}:{bucket}"
     """sorted set: ids by time of creation; each execution is in exactly one."""
+    TAG = "tag:{tag}:{value}"
+    """sorted set: ids by time of creation that have a tag of this value."""
     BUCKETS = "buckets"
     """hash: JSON of `[task, queue]`, or of `[task, queue, version]` for runs that are bound to a version -> number."""
     IDS = "ids"

@@ -12,7 +12,7 @@ from typing import Any
 from zart_redis.errors import SerializationError
 from zart_redis.layout import Entry
 from zart_redis.model import BodyClaim, StepClaim, Unreadable, Unserved
-from zart_redis.store.decoding import loose_text, mapping, news, read_blame, text, waits
+from zart_redis.store.decoding import loose_text, mapping, news, read_blame, read_tags, text, waits
 
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "str": text,
@@ -21,6 +21,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "bool": lambda value: value == b"1",
     "int | None": lambda value: int(value) if value else None,
     "dict[str, bytes]": mapping,
+    "dict[str, str]": read_tags,
     "set[str]": lambda names: {text(name) for name in names},
     "dict[tuple[str, str], int | None]": waits,
     "list[tuple[str, str, bytes]]": news,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -70,6 +70,23 @@ def read_blame(packed: bytes) -> Blame:
         return _decode_blame(packed)
     except msgspec.MsgspecError as error:
         raise SerializationError(f"stored data is damaged: its blame cannot be read: {error}") from None
+
+
+_encode_tags = msgspec.msgpack.Encoder().encode
+_decode_tags = msgspec.msgpack.Decoder(dict[str, str]).decode
+
+
+def write_tags(tags: Mapping[str, str]) -> bytes:
+    return _encode_tags(tags)
+
+
+def read_tags(packed: bytes) -> dict[str, str]:
+    if not packed:
+        return {}
+    try:
+        return _decode_tags(packed)
+    except msgspec.MsgspecError as error:
+        raise SerializationError(f"stored data is damaged: its tags cannot be read: {error}") from None
 
 
 def whole_number(value: Any) -> int:

@@ -1,20 +1,23 @@
 """Lists of executions by the index, never by scanning keys.
 
 A partition's index is a sorted set of ids by creation time for each status and bucket; a bucket is a pair of task and
-queue. A page merges the sets that a filter selects.
+queue. A page merges the sets that a filter selects. With tags it walks the smallest of their sets instead, with an id
+prefix the set of all ids, and leaves out what the filter does not select: such a page may be short.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import msgspec
 
+from zart_redis.errors import SerializationError
 from zart_redis.layout import Field, Key
 from zart_redis.logs import get_logger
 from zart_redis.model import ExecutionStatus
+from zart_redis.store.decoding import read_tags
 from zart_redis.store.reads import Reads
 
 log = get_logger()
@@ -48,6 +51,7 @@ class Filter:
     id_prefix: str | None = None
     earliest: int | None = None
     latest: int | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def statuses(self) -> list[ExecutionStatus]:
         return list(ExecutionStatus) if self.status is None else [self.status]
@@ -55,15 +59,18 @@ class Filter:
     def matches(self, bucket: Bucket) -> bool:
         return self.task in (None, bucket.task) and self.queue in (None, bucket.queue)
 
-    def takes(self, x: Mapping[str, bytes]) -> bool:
-        """Whether the filter selects an execution with these fields, apart from its id."""
+    def takes(self, execution_id: str, x: Mapping[str, bytes]) -> bool:
+        """Whether the filter selects an execution with these fields."""
         try:
             created = int(x[Field.CREATED])
             status, task, queue = (x[name].decode() for name in (Field.STATUS, Field.TASK, Field.QUEUE))
-        except (KeyError, ValueError):
+            tags = read_tags(x.get(Field.TAGS, b""))
+        except (KeyError, ValueError, SerializationError):
             return False  # damaged: `doctor` names it
         return (
-            (self.status is None or status == self.status)
+            execution_id.startswith(self.id_prefix or "")
+            and self.tags.items() <= tags.items()
+            and (self.status is None or status == self.status)
             and self.task in (None, task)
             and self.queue in (None, queue)
             and (self.earliest is None or created >= self.earliest)
@@ -73,6 +80,19 @@ class Filter:
 
 Position = tuple[int, str]
 """A place in a list: creation time in ms, then id."""
+
+Between = tuple[int | None, int | None]
+"""The earliest and the latest time of creation in ms."""
+
+BATCH = 200
+MAX_CANDIDATES = 1_000
+"""Executions that one page looks at, if it has to look at each of them."""
+
+
+class Page(NamedTuple):
+    rows: list[tuple[Position, dict[str, bytes]]]
+    walked_to: Position | None = None
+    """The last place that was looked at, if there may be more behind it."""
 
 
 class Index:
@@ -90,11 +110,11 @@ class Index:
     def key(self, status: ExecutionStatus, bucket: Bucket) -> str:
         return Key.INDEX.of(self._prefix, status, bucket.number)
 
-    async def page(
-        self, wanted: Filter, most: int, newest_first: bool, after: Position | None
-    ) -> list[tuple[Position, dict[str, bytes]]]:
-        """Executions in order of creation, beginning behind `after`, with their fields. With an id prefix they are in
-        order of their ids."""
+    async def page(self, wanted: Filter, most: int, newest_first: bool, after: Position | None) -> Page:
+        """Executions in order of creation, beginning behind `after`, with their fields. With an id prefix and no tags
+        they are in order of their ids."""
+        if wanted.tags:
+            return await self._page_by_tag(wanted, most, newest_first, after)
         if wanted.id_prefix is not None:
             return await self._page_by_id(wanted, wanted.id_prefix, most, newest_first, after)
         sets = [
@@ -108,33 +128,50 @@ class Index:
         found: set[Position] = set()
         for answer in await self._reads.ask(ranges):
             found.update(_positions(answer))
-        if after is not None:
-            found = {p for p in found if (p < after if newest_first else p > after)}
-        positions = sorted(found, reverse=newest_first)[:most]
+        positions = _behind(found, after, newest_first)[:most]
         fields = await self._fields([execution_id for _, execution_id in positions])
-        return [(position, x) for position, x in zip(positions, fields, strict=True) if x]
+        return Page([(position, x) for position, x in zip(positions, fields, strict=True) if x])
+
+    async def _page_by_tag(self, wanted: Filter, most: int, newest_first: bool, after: Position | None) -> Page:
+        keys = [Key.TAG.of(self._prefix, tag, value) for tag, value in wanted.tags.items()]
+        sizes = await self._reads.ask([("ZCARD", key) for key in keys])
+        smallest = min(zip(sizes, keys, strict=True))[1]
+        rows: list[tuple[Position, dict[str, bytes]]] = []
+        between = (wanted.earliest, wanted.latest)
+        for _ in range(0, MAX_CANDIDATES, BATCH):
+            positions = await self._index_rows(smallest, BATCH, after, newest_first, between)
+            fields = await self._fields([execution_id for _, execution_id in positions])
+            rows += [(p, x) for p, x in zip(positions, fields, strict=True) if x and wanted.takes(p[1], x)]
+            if len(positions) < BATCH:
+                return Page(rows[:most])
+            after = positions[-1]
+            if len(rows) >= most:
+                break
+        return Page(rows[:most], after)
 
     async def _page_by_id(
         self, wanted: Filter, prefix: str, most: int, descending: bool, after: Position | None
-    ) -> list[tuple[Position, dict[str, bytes]]]:
+    ) -> Page:
         rows: list[tuple[Position, dict[str, bytes]]] = []
         low, high = f"[{prefix}".encode(), f"[{prefix}".encode() + b"\xff"
         ids_key = Key.IDS.of(self._prefix)
         behind = None if after is None else f"({after[1]}".encode()
-        while len(rows) < most:
-            batch = max(most, 200)
+        last = after
+        for _ in range(0, MAX_CANDIDATES, BATCH):
             if descending:
-                command = ("ZREVRANGEBYLEX", ids_key, behind or high, low, "LIMIT", 0, batch)
+                command = ("ZREVRANGEBYLEX", ids_key, behind or high, low, "LIMIT", 0, BATCH)
             else:
-                command = ("ZRANGEBYLEX", ids_key, behind or low, high, "LIMIT", 0, batch)
+                command = ("ZRANGEBYLEX", ids_key, behind or low, high, "LIMIT", 0, BATCH)
             (members,) = await self._reads.ask([command])
             ids = [member.decode(errors="replace") for member in members]
             fields = await self._fields(ids)
-            rows += [((0, i), x) for i, x in zip(ids, fields, strict=True) if x and wanted.takes(x)]
-            if len(ids) < batch:
+            rows += [((0, i), x) for i, x in zip(ids, fields, strict=True) if x and wanted.takes(i, x)]
+            if len(ids) < BATCH:
+                return Page(rows[:most])
+            behind, last = b"(" + members[-1], (0, ids[-1])
+            if len(rows) >= most:
                 break
-            behind = b"(" + members[-1]
-        return rows[:most]
+        return Page(rows[:most], last)
 
     async def _fields(self, ids: Sequence[str]) -> list[dict[str, bytes]]:
         """The fields of each; {} for one that is not there, or is no hash."""
@@ -171,21 +208,28 @@ class Index:
                     if batch:
                         yield batch
 
-    async def _index_rows(self, key: str, most: int, after: Position | None) -> list[Position]:
+    async def _index_rows(
+        self,
+        key: str,
+        most: int,
+        after: Position | None,
+        newest_first: bool = False,
+        between: Between = (None, None),
+    ) -> list[Position]:
         """A batch of one index in order, beginning behind `after`."""
         found: set[Position] = set()
-        for answer in await self._reads.ask(_ranges(key, most, False, after)):
+        for answer in await self._reads.ask(_ranges(key, most, newest_first, after, between)):
             found.update(_positions(answer))
-        return sorted(position for position in found if after is None or position > after)[:most]
+        return _behind(found, after, newest_first)[:most]
 
 
-def _ranges(
-    key: str,
-    most: int,
-    newest_first: bool,
-    after: Position | None,
-    between: tuple[int | None, int | None] = (None, None),
-) -> list[tuple[Any, ...]]:
+def _behind(found: set[Position], after: Position | None, newest_first: bool) -> list[Position]:
+    """Those behind a place, in order."""
+    left = (p for p in found if after is None or (p < after if newest_first else p > after))
+    return sorted(left, reverse=newest_first)
+
+
+def _ranges(key: str, most: int, newest_first: bool, after: Position | None, between: Between) -> list[tuple[Any, ...]]:
     """Scores have ms resolution: re-reads the cursor's whole millisecond, to filter by id, then `most` later rows."""
     command = "ZREVRANGEBYSCORE" if newest_first else "ZRANGEBYSCORE"
     low, high = ("-inf" if between[0] is None else between[0]), ("+inf" if between[1] is None else between[1])

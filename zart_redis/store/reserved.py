@@ -4,7 +4,6 @@ They are used for nothing else. What is built moves to `layout`.
 """
 
 RESERVED = {
-    "Field.TAGS": "tags of an execution",
     "Field.TRACE": "trace context",
     "Field.PARENT": "the execution that started it and awaits its end",
     "StepField.SCHEDULED_AT": "when it was scheduled",
@@ -20,6 +19,5 @@ RESERVED = {
     "Key 't:{recurring}'": "a recurring execution",
     "Key 'mail'": "the stream of what must reach other partitions",
     "Key 'from:{id}'": "origins of delivered mail",
-    "Key 'tag:{tag}:{value}'": "the index of a tag",
     "Record.SLEEP, Record.WAIT '<due>,<since>'": "when a wait began, behind its due time",
 }

@@ -91,7 +91,7 @@ class Transitions:
         timeout_ms: int | None,
         by: str,
         limits: str = "",
-        options: Mapping[StartOption, str | int] = MappingProxyType({}),
+        options: Mapping[StartOption, str | int | bytes] = MappingProxyType({}),
     ) -> Started:
         waits = (_or_empty(delay_ms), _or_empty(timeout_ms))
         flat = [part for option in options.items() for part in option]

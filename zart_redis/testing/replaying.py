@@ -128,6 +128,7 @@ class _Replaying:
             history.key + scope,
             run=history.run,
             version=history.version or handler.version,
+            tags=history.tags,
             _load=self.input,
         )
 

@@ -15,6 +15,9 @@ local id, fence, scope, name = unpack(ARGV, 2)
 -- Returns the packed map without the mark.
 local function cleared(packed)
   local blame = read_blame(packed)
+  if not blame[BLAME.suspect] then
+    return packed
+  end
   blame[BLAME.suspect], blame[BLAME.together] = nil, {}
   return cmsgpack.pack(blame)
 end

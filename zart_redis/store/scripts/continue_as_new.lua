@@ -66,7 +66,7 @@ keep_run()
 -- A command that began or resumed the old run, and is sent again, finds its nonce.
 x = begin_run(id, { number = number, fence = x.fence, task = old.task, queue = x.queue, input = input, nonce = old.nonce,
   trigger = TRIGGER.continue_as_new, triggered_by = '', delay = '', timeout = timeout,
-  before = before, limits = limits ~= '' and limits or nil })
+  before = before, tags = before.tags, limits = limits ~= '' and limits or nil })
 redis.call('HSET', KEY.execution(id), FIELD.completions, events)
 if old.reply ~= '' then
   redis.call('HSET', KEY.execution(id), FIELD.reply, old.reply)

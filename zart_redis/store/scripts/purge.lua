@@ -71,6 +71,9 @@ local function delete(id, fields)
     end
     queues[queue] = queues[queue] or is_last or nil
   end
+  if fields[9] then
+    failure_of(remove_tags, id, fields[9])
+  end
   redis.call('UNLINK', KEY.execution(id), KEY.values(id))
   redis.call('ZREM', KEY.expiring, id)
   redis.call('ZREM', KEY.ids, id)
@@ -80,7 +83,7 @@ end
 local deleted, remaining = 0, 0
 for _, id in ipairs(due) do
   local fields = redis.pcall('HMGET', KEY.execution(id), FIELD.run, FIELD.status, FIELD.bucket, FIELD.fence, FIELD.needs,
-    FIELD.task, FIELD.queue, FIELD.version)
+    FIELD.task, FIELD.queue, FIELD.version, FIELD.tags)
   if not fields.err and is_beyond_us(fields[5]) then
     if #ARGV == 2 then -- left to others, and not in the way of what expires later
       redis.call('ZADD', KEY.expiring, 'XX', now() + PUT_OFF_MS, id)

@@ -15,15 +15,15 @@ local options = {}
 for i = 11, #ARGV, 2 do
   options[ARGV[i]] = ARGV[i + 1]
 end
-local status, run, last_nonce, last_fence, needs = unpack(redis.call('HMGET', KEY.execution(id), FIELD.status, FIELD.run,
-  FIELD.nonce, FIELD.fence, FIELD.needs))
+local status, run, last_nonce, last_fence, needs, started = unpack(redis.call('HMGET', KEY.execution(id), FIELD.status,
+  FIELD.run, FIELD.nonce, FIELD.fence, FIELD.needs, FIELD.started))
 
 -- What is to become of an id that is used: the reply, or nil if a run begins.
 local function refusal()
   local choice = options[is_live(status) and START_OPTION.if_live or START_OPTION.if_finished]
   if choice == IF_USED.keep then
     return { 'kept', run }
-  elseif is_live(status) and not (choice == IF_USED.replace and status == STATUS.scheduled) then
+  elseif is_live(status) and not (choice == IF_USED.replace and status == STATUS.scheduled and not started) then
     return { 'exists', status }
   elseif choice == IF_USED.refuse then
     return { 'exists', status }
@@ -67,7 +67,7 @@ end
 delay = shortened(created or now())
 local x = begin_run(id, { number = number, fence = fence, task = task, queue = queue, input = input, nonce = nonce,
   trigger = '', triggered_by = triggered_by, delay = delay, timeout = timeout, created = created,
-  before = before, limits = limits ~= '' and limits or nil })
+  before = before, limits = limits ~= '' and limits or nil, tags = options[START_OPTION.tags] })
 if completions then
   redis.call('HSET', KEY.execution(id), FIELD.completions, completions)
 end

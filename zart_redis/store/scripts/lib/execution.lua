@@ -115,6 +115,9 @@ local function wake(id, x)
   end
   if x.entry == '' and x.limits ~= '' and not is_admitted(x.limits) then
     ask_again(id, x)
+    if x.entry == '' then
+      set_status(id, x, STATUS.scheduled)
+    end
   elseif x.entry == '' then
     enqueue(id, x)
     if x.status == STATUS.waiting then

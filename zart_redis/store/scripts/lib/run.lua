@@ -30,7 +30,7 @@ end
 local function remove_present_run(id)
   local key = KEY.execution(id)
   local fields = redis.call('HMGET', key, FIELD.status, FIELD.bucket, FIELD.continued_runs, FIELD.task, FIELD.queue,
-    FIELD.version)
+    FIELD.version, FIELD.tags)
   redis.call('ZREM', KEY.index(fields[1], fields[2]), id)
   redis.call('ZREM', KEY.expiring, id)
   redis.call('HDEL', KEY.damaged, id)
@@ -38,7 +38,10 @@ local function remove_present_run(id)
   if fields[3] then
     redis.call('HSET', key, FIELD.continued_runs, fields[3])
   end
-  return { task = fields[4], queue = fields[5], version = fields[6] }
+  if fields[7] then
+    remove_tags(id, fields[7])
+  end
+  return { task = fields[4], queue = fields[5], version = fields[6], tags = fields[7] }
 end
 
 -- Moves the present run into the history; begin_run follows, and gets what this returns as `before`.
@@ -59,8 +62,9 @@ local function leave_bucket(before, task, queue)
   end
 end
 
--- Takes a live run away from whatever holds it.
+-- Takes a live run away from whatever holds it, and removes its scheduled steps, timers and waits.
 local function withdraw_run(id, x, ...)
+  drop_steps(id, x)
   detach(id, x, free_fence(x.fence), ...)
   clear_waits(id, x)
   if x.limits ~= '' then
@@ -68,10 +72,9 @@ local function withdraw_run(id, x, ...)
   end
 end
 
--- Aborts a live run: revokes its claim and removes its scheduled steps, timers and waits.
+-- Aborts a live run: revokes its claim, and tells those who wait for it.
 local function abort_run(id, x)
   notify_worker(x.fence, SIGNAL.revoke, x.queue, x.entry)
-  drop_steps(id, x)
   withdraw_run(id, x, FIELD.finished, now())
   set_status(id, x, STATUS.cancelled)
   redis.call('PUBLISH', CHANNEL.done(id), STATUS.cancelled)
@@ -97,9 +100,9 @@ end
 
 -- Returns the execution, whose timer the caller sets if it is delayed or has a deadline.
 --
--- run: { number, fence, task, queue, input, nonce, trigger, triggered_by, delay, timeout, created, before, limits };
+-- run: { number, fence, task, queue, input, nonce, trigger, triggered_by, delay, timeout, created, before, limits, tags };
 -- trigger, triggered_by, delay and timeout may be ''; created is now if it is left out, before is nil if there was no run;
--- limits is nil or what new_gates takes
+-- limits is nil or what new_gates takes; tags is nil, false, or the packed map
 local function begin_run(id, run)
   local key = KEY.execution(id)
   local bucket = bucket_of(run.task, run.queue)
@@ -117,6 +120,10 @@ local function begin_run(id, run)
   end
   redis.call('ZADD', KEY.index(STATUS.scheduled, bucket), x.created, id)
   redis.call('ZADD', KEY.ids, 0, id)
+  if run.tags then
+    redis.call('HSET', key, FIELD.tags, run.tags)
+    add_tags(id, created, run.tags)
+  end
   if run.before then
     leave_bucket(run.before, run.task, run.queue)
   end
