@@ -43,7 +43,7 @@ types: $(VENV)/ready
 test: lint types
 	$(BIN)/pytest -n 2 --dist loadfile # they wait more than they compute
 
-# Part of the tests on each server, with uvloop and without, on each Python that is installed (half an hour).
+# Part of the tests on each server, with uvloop and without, on each Python that is installed (45 minutes).
 test-matrix: $(VENV)/ready
 	$(BIN)/python -m tests.matrix
 

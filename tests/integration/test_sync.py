@@ -251,6 +251,15 @@ def test_a_call_sees_the_context_of_its_caller(redis_url: str, namespace: str) -
 # Ends.
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, also where the tests run in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_wait_returns_at_once_and_leaves_the_client_usable(
     redis_server: RedisProcess, scheduler: sync.DurableScheduler
 ) -> None:
