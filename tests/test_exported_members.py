@@ -11,18 +11,18 @@ import pytest
 import zart_redis as zart
 from zart_redis import api
 
-PUBLIC = """
+PUBLIC = """\
 AttemptDetail BulkResult BusinessErr Cancelled ConfigurationError DeadlineExceeded DuplicateStepName DurableExecution
 DurableHandler DurableScheduler Err EventClient EventDelivery ExecutionAlreadyExists ExecutionDeadlineExceeded
 ExecutionFailed ExecutionFinished ExecutionInfo ExecutionNotFound ExecutionPage ExecutionRecord ExecutionStatus
 ExecutionTimeout Failure HandlerCrashed HandlerError HistoryTooLong InvalidInput Limit LimitRecord MaxRetriesExhausted
-NestedStepError NoExecutionContext Ok PauseRule PayloadTooLarge Progress RedisUnavailable RemoteError ReplayMismatch
-RerunReport Restarted RetriesExhausted RetryConfig RetryExhausted RunDetail RunSummary SchedulerError
-SerializationError Settings StartRequest StartedRun Stats StepBusinessError StepCall StepDetail StepError StepFailed
-StepFailure StepFunction StepHandle StepStatus StreamItem TaskError TimedOut Truncated UnknownTask UntrustedPayload
-WaitTimedOut Worker WorkerInfo ZartErr ZartError ZartStep ZartStepError capture context continue_as_new emit logger
-now progress require run schedule set_value sleep sleep_until step step_or step_or_else sync testing wait
-wait_for_event zart_durable zart_step
+NestedStepError NoExecutionContext Ok PauseRule PayloadTooLarge Progress RecurringNotFound RecurringRecord
+RedisUnavailable RemoteError ReplayMismatch RerunReport Restarted RetriesExhausted RetryConfig RetryExhausted
+RunDetail RunSummary SchedulerError SerializationError Settings StartRequest StartedRun Stats StepBusinessError
+StepCall StepDetail StepError StepFailed StepFailure StepFunction StepHandle StepStatus StreamItem TaskError TimedOut
+Truncated UnknownTask UntrustedPayload WaitTimedOut Worker WorkerInfo ZartErr ZartError ZartStep ZartStepError capture
+context continue_as_new emit logger now progress require run schedule set_value sleep sleep_until step step_or
+step_or_else sync testing wait wait_for_event zart_durable zart_step
 """
 
 SIGNATURES = {

@@ -23,6 +23,7 @@ from zart_redis.errors import (
     NestedStepError,
     NoExecutionContext,
     PayloadTooLarge,
+    RecurringNotFound,
     RedisUnavailable,
     RemoteError,
     ReplayMismatch,
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from zart_redis.client.history import AttemptDetail, RunDetail, RunSummary, StepDetail, StepStatus
     from zart_redis.client.limits import LimitRecord
     from zart_redis.client.lists import ExecutionPage, Stats
+    from zart_redis.client.recurring import RecurringRecord
     from zart_redis.client.scheduler import DurableScheduler
     from zart_redis.client.starting import StartRequest
     from zart_redis.emissions import Progress, Restarted, StreamItem, Truncated
@@ -114,7 +116,7 @@ __all__ = [
     "Failure", "StepFailure", "ExecutionDeadlineExceeded", "RetriesExhausted", "HandlerError",
     # run and manage
     "Worker", "BulkResult", "DurableScheduler", "EventClient", "EventDelivery", "ExecutionPage", "ExecutionRecord",
-    "ExecutionStatus", "Settings", "StartRequest", "StartedRun", "Stats",
+    "ExecutionStatus", "RecurringRecord", "Settings", "StartRequest", "StartedRun", "Stats",
     "Progress", "Restarted", "StreamItem", "Truncated",
     "AttemptDetail", "LimitRecord", "PauseRule", "RerunReport", "RunDetail", "RunSummary", "StepDetail", "StepStatus",
     "WorkerInfo",
@@ -126,7 +128,7 @@ __all__ = [
     "PayloadTooLarge", "RemoteError", "StepError", "StepBusinessError", "ZartStepError", "RetryExhausted", "TimedOut",
     "DeadlineExceeded", "TaskError", "StepFailed", "MaxRetriesExhausted", "ExecutionTimeout", "Cancelled",
     "HandlerCrashed", "HistoryTooLong", "SchedulerError", "ExecutionAlreadyExists", "ExecutionNotFound",
-    "ExecutionFinished", "ExecutionFailed", "WaitTimedOut", "UnknownTask",
+    "ExecutionFinished", "ExecutionFailed", "RecurringNotFound", "WaitTimedOut", "UnknownTask",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:  # type checkers follow the imports above, and so report a name that does not exist
@@ -143,6 +145,7 @@ if not TYPE_CHECKING:  # type checkers follow the imports above, and so report a
             "client.limits": "LimitRecord",
             "client.lists": "ExecutionPage Stats",
             "client.bulk": "BulkResult",
+            "client.recurring": "RecurringRecord",
             "client.scheduler": "DurableScheduler",
             "client.starting": "StartRequest",
             "emissions": "Progress Restarted StreamItem Truncated",

@@ -151,6 +151,8 @@ class ExecutionInfo:
     version: int = 1
     """The version of the handler that the run is bound to: that of the handler that first claimed it."""
     tags: Mapping[str, str] = field(default_factory=dict)
+    scheduled_for: datetime | None = None
+    """The nominal time, in UTC, at which a recurring execution was to begin this occurrence; None for any other run."""
     _load: Callable[[], Any] = field(default=lambda: None, repr=False, compare=False)
     _replaying: Callable[[], bool] = field(default=lambda: False, repr=False, compare=False)
 
@@ -304,6 +306,7 @@ class BodyClaim:
     limits: str
     """The limits that the run has begun under, as they are stored."""
     tags: dict[str, str]
+    scheduled_for: int | None
     now: int
 
 
@@ -330,6 +333,7 @@ class StepClaim:
     """How often in a row the step has been held."""
     blame: Blame
     tags: dict[str, str]
+    scheduled_for: int | None
     now: int
 
 
@@ -369,6 +373,10 @@ def idempotency_key(namespace: str, execution_id: str, created: int, scope: str)
 def run_of(scope: str) -> int:
     """The number of the run that a scope belongs to."""
     return int(scope.rstrip("f"))
+
+
+def optional_time(ms: int | None) -> datetime | None:
+    return None if ms is None else from_ms(ms)
 
 
 def from_ms(ms: int) -> datetime:

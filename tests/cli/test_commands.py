@@ -119,6 +119,23 @@ def test_wrong_usage_exits_with_2(zart: Zart, arguments: list[str], hint: str) -
     assert "Traceback" not in refused.stderr
 
 
+def test_recurring_executions(zart: Zart) -> None:
+    start = ("recurring", "start", "nightly", "cli-naps", "--id-template", "nap-{occurrence}", "--data", "0.01")
+    assert zart(*start, "--cron", "0 3 * * *", "--timezone", "Europe/Berlin").returncode == 0
+    assert "0 3 * * * Europe/Berlin" in zart("recurring", "list").stdout
+    assert zart("recurring", "trigger", "nightly").stdout == "started nap-0\n"
+    assert zart("recurring", "trigger", "nightly").returncode == 5
+    (record,) = json.loads(zart("recurring", "list", "--json").stdout)
+    assert (record["live"], record["last_skip_reason"]) == (["nap-0"], "occurrence nap-0 has not ended")
+    assert zart("recurring", "pause", "nightly").returncode == 0
+    assert "paused" in zart("recurring", "list").stdout
+    assert zart("recurring", "resume", "nightly").returncode == 0
+    assert zart("recurring", "stop", "nightly").returncode == 0
+    assert error_of(zart("recurring", "stop", "nightly", "--json"))[0] == "recurring_not_found"
+    assert zart(*start, "--every", "1h", "--start-at", "soon").returncode == 2
+    assert zart("recurring", "list").stdout == "no recurring executions\n"
+
+
 def test_bulk_operations_by_tag(zart: Zart) -> None:
     for number in range(3):
         zart("start", "cli-naps", "--id", f"n-{number}", "--tag", f"customer={'acme' if number else 'apex'}")

@@ -323,6 +323,7 @@ async def play(
             failure=port.failure,
             has_begun=port.has_begun,
             tags={},
+            scheduled_for=None,
             holds=0,
             held_since=None,
             records=history.records,

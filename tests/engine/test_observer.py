@@ -204,6 +204,7 @@ async def run_scheduled(step: str, port: Port) -> Recorder:
         task="task",
         version=1,
         tags={},
+        scheduled_for=None,
         attempt=1,
         input=b"",
         created=7,

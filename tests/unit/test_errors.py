@@ -22,6 +22,7 @@ from zart_redis.errors import (
     NestedStepError,
     NoExecutionContext,
     PayloadTooLarge,
+    RecurringNotFound,
     RemoteError,
     ReplayMismatch,
     RetryExhausted,
@@ -55,7 +56,7 @@ def examples() -> list[ZartError]:
         *(InvalidInput("x"), PayloadTooLarge("x"), remote),
         *(StepBusinessError("charge", remote), retries, TimedOut("charge", 1.5), DeadlineExceeded("shipped")),
         *(StepFailed("charge", retries), MaxRetriesExhausted(2, remote), ExecutionTimeout(), Cancelled()),
-        *(HandlerCrashed(5), ExecutionAlreadyExists("x", "running"), ExecutionNotFound("x")),
+        *(HandlerCrashed(5), ExecutionAlreadyExists("x", "running"), ExecutionNotFound("x"), RecurringNotFound("x")),
         *(
             ExecutionFinished("x", "failed"),
             ExecutionFailed("x", remote),

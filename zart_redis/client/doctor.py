@@ -11,8 +11,9 @@ from enum import StrEnum
 
 from zart_redis.client.connection import Client
 from zart_redis.errors import SerializationError
-from zart_redis.layout import Key
+from zart_redis.layout import Key, Timer
 from zart_redis.limits import limit_in_words
+from zart_redis.store import occurrences
 from zart_redis.store.store import Partition
 
 EXAMINED_AT_ONCE = 100
@@ -53,6 +54,9 @@ class Problem(StrEnum):
     repaired: it resumes by itself when code that fits is there."""
     LIMIT = "limit"
     """A slot of a limit that is not counted, or that nobody uses; or a line that does not move."""
+    RECURRING = "recurring"
+    """A recurring execution that will start nothing, since its timer is missing; or that cannot be read, which is not
+    repaired: start it again."""
     UNREAD = "unread"
     """A queue with work, from which no live worker takes any. Not repaired: start a worker with this queue."""
 
@@ -76,6 +80,7 @@ class Doctor(Client):
         for partition in store.partitions:
             found += [finding async for finding in _held(partition, await self._time(partition))]
             found += await _unread(partition)
+            found += [finding async for finding in _recurring(partition, repair)]
         return found
 
 
@@ -107,6 +112,21 @@ async def _held(partition: Partition, now: int) -> AsyncIterator[Finding]:
         age = (now - work.since) / 1000
         if age >= UNSERVED_SECONDS:
             yield Finding(Problem.HELD, work.execution_id, work.reason, age)
+
+
+async def _recurring(partition: Partition, repair: bool) -> AsyncIterator[Finding]:
+    for recurring_id in await occurrences.all_ids(partition):
+        try:
+            stored = await occurrences.read(partition, recurring_id)
+        except SerializationError as error:
+            yield Finding(Problem.RECURRING, recurring_id, str(error))
+            continue
+        if stored is None or stored.is_paused or stored.due is None:
+            continue
+        if not await partition.queries.has_timer(Timer.RECURRING, recurring_id):
+            yield Finding(Problem.RECURRING, recurring_id, "its timer is missing")
+            if repair:
+                await partition.transitions.pause_recurring(recurring_id, False, stored.due)
 
 
 async def _unread(partition: Partition) -> list[Finding]:

@@ -34,7 +34,16 @@ from zart_redis.errors import (
     ZartError,
 )
 from zart_redis.layout import UNKNOWN_COUNTERS, FailReason, Wait
-from zart_redis.model import BodyClaim, Clock, ExecutionInfo, ExecutionStatus, Fenced, idempotency_key, run_of
+from zart_redis.model import (
+    BodyClaim,
+    Clock,
+    ExecutionInfo,
+    ExecutionStatus,
+    Fenced,
+    idempotency_key,
+    optional_time,
+    run_of,
+)
 from zart_redis.registry import HandlerDefinition
 
 FAILURE_SCOPE = "f"
@@ -216,6 +225,7 @@ class BodyRun:
             run=run_of(scope),
             version=claim.version,
             tags=claim.tags,
+            scheduled_for=optional_time(claim.scheduled_for),
             _load=self._input,
         )
 

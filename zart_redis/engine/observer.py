@@ -74,6 +74,7 @@ class StepAttempt(msgspec.Struct, frozen=True):
             body.run,
             body.version,
             body.tags,
+            body.scheduled_for,
             body._load,
         )
 

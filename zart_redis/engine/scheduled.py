@@ -22,7 +22,7 @@ from zart_redis.engine.observer import Observer, Release, ReleaseReason, StepAtt
 from zart_redis.engine.ports import StepPort
 from zart_redis.engine.spec import ScheduledSpec, decode_spec
 from zart_redis.errors import SerializationError, UntrustedPayload, ZartError
-from zart_redis.model import ExecutionInfo, Fenced, StepClaim, idempotency_key, run_of
+from zart_redis.model import ExecutionInfo, Fenced, StepClaim, idempotency_key, optional_time, run_of
 from zart_redis.outcomes import Ok
 from zart_redis.registry import Call, StepDefinition, call_of, define_step, steps
 from zart_redis.retry import RetryConfig
@@ -124,7 +124,17 @@ class StepRun:
         claim = self._claim
         run, load = run_of(claim.scope), self._decoded_input
         body = ExecutionInfo(
-            claim.execution_id, claim.task, claim.attempt - 1, 0, self._key, None, run, claim.version, claim.tags, load
+            claim.execution_id,
+            claim.task,
+            claim.attempt - 1,
+            0,
+            self._key,
+            None,
+            run,
+            claim.version,
+            claim.tags,
+            optional_time(claim.scheduled_for),
+            load,
         )
         emitter = Emitter(self._port, self._context.max_payload, claim.name, claim.failed_attempts)
         return StepAttempt(body, call, claim.failed_attempts + 1, emitter=emitter)

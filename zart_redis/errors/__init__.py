@@ -33,6 +33,7 @@
         ├── ExecutionNotFound
         ├── ExecutionFinished
         ├── ExecutionFailed
+        ├── RecurringNotFound
         ├── WaitTimedOut
         └── UnknownTask
 
@@ -48,6 +49,7 @@ from zart_redis.errors.client import (
     ExecutionFailed,
     ExecutionFinished,
     ExecutionNotFound,
+    RecurringNotFound,
     SchedulerError,
     UnknownTask,
     WaitTimedOut,
@@ -100,6 +102,7 @@ __all__ = [
     "NoExecutionContext",
     "NotDurable",
     "PayloadTooLarge",
+    "RecurringNotFound",
     "RedisUnavailable",
     "RemoteError",
     "ReplayMismatch",

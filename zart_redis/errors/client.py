@@ -35,6 +35,17 @@ class ExecutionNotFound(SchedulerError):
         return f"there is no execution {self.execution_id!r}: it was never started in this namespace, or it has expired"
 
 
+class RecurringNotFound(SchedulerError):
+    """There is no recurring execution with this id."""
+
+    def __init__(self, recurring_id: str) -> None:
+        super().__init__(recurring_id)
+        self.recurring_id = recurring_id
+
+    def __str__(self) -> str:
+        return f"there is no recurring execution {self.recurring_id!r}: it was never started, or it was stopped"
+
+
 class ExecutionFinished(SchedulerError):
     """The execution has ended, in the state ``status``, and accepts no further changes."""
 

@@ -89,6 +89,8 @@ class Field(StoredName):
     """Why it was cancelled."""
     TAGS = auto()
     """A packed map; absent if it has none."""
+    SCHEDULED_FOR = auto()
+    """The nominal time in ms at which a recurring execution was to begin this occurrence."""
     NEEDS = auto()
     """Features, separated by spaces, without which a version must leave this execution alone; see `Feature`."""
     LIMITS = auto()
@@ -108,6 +110,8 @@ class StartOption(StoredName):
     """As `WaitRequest` has it, a comma, and the retention in ms."""
     TAGS = auto()
     """As `Field.TAGS`."""
+    SCHEDULED_FOR = auto()
+    """As `Field.SCHEDULED_FOR`."""
 
 
 class IfUsed(StoredName):
@@ -199,6 +203,28 @@ class ClaimField(StoredName):
     BLAME = auto()
     LIMITS = auto()
     TAGS = auto()
+    SCHEDULED_FOR = auto()
+
+
+class RecurringField(StoredName):
+    """Fields of a recurring execution, `Key.RECURRING`; times in ms."""
+
+    SPEC = auto()
+    """What it starts, and when: see `recurring.RecurringSpec`."""
+    GENERATION = auto()
+    """How often the spec has been set."""
+    COUNT = auto()
+    """How many occurrences have been started: the number of the next one."""
+    ANCHOR = auto()
+    """When the interval began, if the spec does not say."""
+    DUE = auto()
+    """The nominal time of the next tick; empty if there is none."""
+    PAUSED = auto()
+    """"1" if it is paused."""
+    LIVE = auto()
+    """A packed list of the ids of occurrences that were live at the last tick."""
+    SKIPPED = auto()
+    """Why the last tick started nothing; empty if it did."""
 
 
 class BlameField(StoredName):

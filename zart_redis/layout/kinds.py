@@ -86,6 +86,8 @@ class Timer(StoredName):
     """A stream entry that no worker has understood yet; JSON `[queue, entry]` follows."""
     LIMIT = "l"
     """The line of a counter may move; the counter follows."""
+    RECURRING = "t"
+    """A tick of a recurring execution, whose id follows. A worker that knows what to do sets the next one."""
     CHANGED_LIMIT = "L"
     """The numbers of a limit have changed, and its lines may move; JSON `[name, cursor in Key.COUNTERS]` follows."""
 

@@ -41,6 +41,7 @@ _PLAIN: Mapping[str, type[Enum]] = {
     "STEP": layout.StepField,
     "CLAIM": layout.ClaimField,
     "START_OPTION": layout.StartOption,
+    "RECURRING_FIELD": layout.RecurringField,
     "IF_USED": layout.IfUsed,
     "RULE": layout.RuleField,
     "BLAME": layout.BlameField,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import msgspec
 from redis import exceptions
 
-from zart_redis.layout import GROUP, UNCLAIMED, Key, Lane, streams
+from zart_redis.layout import GROUP, UNCLAIMED, Field, Key, Lane, Timer, streams
 from zart_redis.model import PauseRule, WorkerInfo
 from zart_redis.store.decoding import mapping
 from zart_redis.store.index import Index
@@ -62,6 +62,25 @@ class Queries:
             ]
         )
         return mapping(flat) if exists else None
+
+    async def hash(self, key: Key, *parameters: str) -> list[bytes]:
+        """The fields and values of a hash, in turn."""
+        (flat,) = await self._reads.ask([("HGETALL", key.of(self._prefix, *parameters))])
+        return list(flat)
+
+    async def members(self, key: Key) -> list[bytes]:
+        """The members of a set."""
+        (found,) = await self._reads.ask([("SMEMBERS", key.of(self._prefix))])
+        return list(found)
+
+    async def status(self, execution_id: str) -> bytes | None:
+        """The status of an execution; None if there is none."""
+        (found,) = await self._reads.ask([("HGET", Key.EXECUTION.of(self._prefix, execution_id), Field.STATUS)])
+        return None if found is None else bytes(found)
+
+    async def has_timer(self, kind: Timer, name: str) -> bool:
+        (due,) = await self._reads.ask([("ZSCORE", Key.TIMERS.of(self._prefix), kind + name)])
+        return due is not None
 
     async def now(self) -> int:
         """The time by Redis's clock, in ms."""

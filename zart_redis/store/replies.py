@@ -93,6 +93,8 @@ class Due(NamedTuple):
     next_timer: int | None
     next_expiry: int | None
     now: int
+    recurring: list[str]
+    """Recurring executions whose tick is to be handled."""
     unreadable: list[Unreadable]
 
 

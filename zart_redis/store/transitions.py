@@ -92,10 +92,11 @@ class Transitions:
         by: str,
         limits: str = "",
         options: Mapping[StartOption, str | int | bytes] = MappingProxyType({}),
+        nonce: bytes | None = None,
     ) -> Started:
         waits = (_or_empty(delay_ms), _or_empty(timeout_ms))
         flat = [part for option in options.items() for part in option]
-        reply = await self._run("start", execution_id, task, queue, data, *waits, _nonce(), by, limits, *flat)
+        reply = await self._run("start", execution_id, task, queue, data, *waits, nonce or _nonce(), by, limits, *flat)
         if reply[0] == b"exists":
             return Started(None, False, text(reply[1]))
         return Started(int(reply[1]), reply[0] == b"started", "")
@@ -145,6 +146,19 @@ class Transitions:
         if isinstance(reply, bytes):
             return Cancelled(reply == b"cancelled", None)
         return Cancelled(False, text(reply[1]))
+
+    async def set_recurring(self, id: str, generation: int | None, spec: bytes, anchor: int, due: int | None) -> bool:
+        """Returns False if another command has set it meanwhile."""
+        arguments = (id, _or_empty(generation), spec, anchor, _or_empty(due))
+        return bool(await self._run("set_recurring", *arguments) == b"set")
+
+    async def pause_recurring(self, id: str, paused: bool, due: int | None = None) -> bool:
+        """Returns False if there is none."""
+        return bool(await self._run("pause_recurring", id, "1" if paused else "", _or_empty(due)) == b"done")
+
+    async def stop_recurring(self, id: str) -> bool:
+        """Returns False if there was none."""
+        return bool(await self._run("stop_recurring", id) == 1)
 
     async def deliver(self, execution_id: str, name: str, payload: bytes) -> EventDelivery | str | None:
         """Returns the delivery, or the final status of an execution that has ended, or None if there is no such one."""
@@ -403,8 +417,17 @@ class Transitions:
                 return
 
     async def due(self, most: int) -> Due:
-        fired, timer, expiry, now, *unreadable = await self._run("due", most)
-        return Due(fired, optional_int(timer), optional_int(expiry), now, read_unreadable(unreadable))
+        fired, timer, expiry, now, recurring, *unreadable = await self._run("due", most)
+        moments = (optional_int(timer), optional_int(expiry))
+        return Due(fired, *moments, now, [text(id) for id in recurring], read_unreadable(unreadable))
+
+    async def tick(
+        self, id: str, seen: tuple[int, int, int | None], count: int, due: int | None, live: bytes, skipped: str
+    ) -> bool:
+        """Returns False if another worker was faster than this one, which has `seen` generation, count and due time."""
+        generation, old_count, old_due = seen
+        head = (id, generation, old_count, _or_empty(old_due))
+        return bool(await self._run("tick", *head, count, _or_empty(due), live, skipped) == b"ticked")
 
     async def purge(self, most: int, ids: Sequence[str] = ()) -> int:
         """Delete finished executions: those whose retention has passed, or, whatever theirs is, those named.

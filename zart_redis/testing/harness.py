@@ -20,6 +20,7 @@ from zart_redis.handlers import Handler, definition_of, definitions
 from zart_redis.layout import Cause, Key, streams
 from zart_redis.model import ExecutionRecord
 from zart_redis.settings import Settings
+from zart_redis.store import occurrences
 from zart_redis.store.lua import SCRIPTS
 from zart_redis.store.replies import Death
 from zart_redis.store.store import Partition, Store
@@ -250,9 +251,10 @@ class Harness:
             work, due = await self._look()
             self._look_for_mistakes()
             if not work and not self._replacing:
-                if due is None or due > self.clock.ms:
+                if due is not None and due <= self.clock.ms:
+                    await self._fire()
+                elif not await self._tick():
                     return due
-                await self._fire()
                 continue
             waited = loop.time() - began
             if waited > self._patience:
@@ -273,6 +275,17 @@ class Harness:
                 pass
             if answer.next_expiry is not None and answer.next_expiry <= answer.now:
                 await partition.transitions.purge(1000)
+
+    async def _tick(self) -> bool:
+        """Handle the ticks of this moment, also those that a worker has been given and may still be handling. Returns
+        whether there were any."""
+        has_changed = False
+        for partition in self._store.partitions:
+            for recurring_id in await occurrences.all_ids(partition):
+                before = await occurrences.read(partition, recurring_id)
+                await occurrences.handle_ticks(self._store, recurring_id, self.clock.ms)
+                has_changed |= before != await occurrences.read(partition, recurring_id)
+        return has_changed
 
     async def _look(self) -> tuple[list[str], int | None]:
         """What is queued or held by the worker, and when the next timer is due, read at one moment."""

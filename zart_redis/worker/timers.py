@@ -7,7 +7,8 @@ import asyncio
 
 from zart_redis.engine.observer import Observer
 from zart_redis.model import Clock
-from zart_redis.store.store import Partition
+from zart_redis.store.store import Partition, Store
+from zart_redis.worker.recurring import handle_ticks
 from zart_redis.worker.service import Service, Subscribe
 from zart_redis.worker.unreadable import set_aside
 
@@ -22,7 +23,8 @@ MAX_SLEEP_SECONDS = 60.0
 class Timers(Service):
     """A clock supplied by a test does not move by itself; then the service only wakes when it is notified."""
 
-    def __init__(self, partition: Partition, clock: Clock, observer: Observer) -> None:
+    def __init__(self, store: Store, partition: Partition, clock: Clock, observer: Observer) -> None:
+        self._store = store
         self._partition = partition
         self._clock = clock
         self._observer = observer
@@ -38,6 +40,8 @@ class Timers(Service):
             due = await self._partition.transitions.due(batch)
             for work in due.unreadable:
                 await set_aside(self._partition, work, self._observer)
+            if due.recurring:
+                await handle_ticks(self._store, due.recurring, due.now)
             if due.next_expiry is not None and due.next_expiry <= due.now:
                 await self._partition.transitions.purge(PURGE_BATCH)
                 continue

@@ -174,7 +174,7 @@ class Worker:
         return [
             pauses,
             DeclaredLimits(store.partitions, self._handlers),
-            *(Timers(partition, self._clock, observer) for partition in store.partitions),
+            *(Timers(store, partition, self._clock, observer) for partition in store.partitions),
             *recovery.values(),
             Lease(store, settings, self.id, executor, recovery, self._beats),
             executor,

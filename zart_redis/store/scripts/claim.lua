@@ -152,7 +152,7 @@ local function body_names()
   return { CLAIM.entry, CLAIM.queue, CLAIM.execution_id, CLAIM.fence, CLAIM.scope, CLAIM.task, CLAIM.version,
     CLAIM.attempt, CLAIM.input, CLAIM.created, CLAIM.deadline, CLAIM.fail_reason, CLAIM.failure, CLAIM.has_begun, CLAIM.holds, CLAIM.held_since,
     CLAIM.records, CLAIM.events, CLAIM.steps, CLAIM.waits, CLAIM.completions, CLAIM.clock_base, CLAIM.parked_at,
-    CLAIM.emitted, CLAIM.kept_at, CLAIM.news, CLAIM.blame, CLAIM.limits, CLAIM.tags, CLAIM.now }
+    CLAIM.emitted, CLAIM.kept_at, CLAIM.news, CLAIM.blame, CLAIM.limits, CLAIM.tags, CLAIM.scheduled_for, CLAIM.now }
 end
 
 local function claim_body(queue, entry, id)
@@ -160,7 +160,7 @@ local function claim_body(queue, entry, id)
     FIELD.task, FIELD.attempt, FIELD.input, FIELD.created, FIELD.bucket, FIELD.deadline, FIELD.fail_reason,
     FIELD.failure, FIELD.needs, FIELD.paused_deadline_ms, FIELD.started, FIELD.clock_base, FIELD.kept_by, FIELD.parked_at,
     FIELD.held, FIELD.trigger, FIELD.blame, FIELD.version, FIELD.limits, FIELD.emitted, FIELD.expires,
-    FIELD.tags)
+    FIELD.tags, FIELD.scheduled_for)
   -- A queued one is not paused, and waits for no other worker.
   local x = { status = v[1] or '', entry = v[2], fence = v[3], scope = v[4] or '', run = v[5] or '', task = v[6] or '',
     attempt = v[7] or '', input = v[8] or '', created = v[9] or '', bucket = v[10] or '', deadline = v[11] or '',
@@ -234,18 +234,18 @@ local function claim_body(queue, entry, id)
   claims[#claims + 1] = { ENTRY.execution, entry, queue, id, x.fence, x.scope, x.task, version, x.attempt,
     x.input, x.created, x.deadline, x.fail_reason, x.failure, has_begun and '1' or '', holds, held_since,
     body.records, body.events, body.steps, body.waits, body.completions, x.clock_base or x.started, v[19] or '', v[25] or 0, kept_at,
-    body.news, x.blame, x.limits, v[27] or '', now() }
+    body.news, x.blame, x.limits, v[27] or '', v[28] or '', now() }
 end
 
 -- The names of the values in the claim of a scheduled step.
 local function step_names()
   return { CLAIM.entry, CLAIM.queue, CLAIM.execution_id, CLAIM.fence, CLAIM.scope, CLAIM.task, CLAIM.version,
     CLAIM.attempt, CLAIM.input, CLAIM.created, CLAIM.name, CLAIM.failed_attempts, CLAIM.deadline, CLAIM.spec, CLAIM.blame, CLAIM.holds,
-    CLAIM.tags, CLAIM.now }
+    CLAIM.tags, CLAIM.scheduled_for, CLAIM.now }
 end
 
 local PARENT_FIELDS = { FIELD.task, FIELD.version, FIELD.attempt, FIELD.input, FIELD.created, FIELD.needs, FIELD.bucket,
-  FIELD.tags }
+  FIELD.tags, FIELD.scheduled_for }
 
 local function claim_step(queue, entry, id, scope, name)
   local step = read_step(id, scope, name)
@@ -278,7 +278,7 @@ local function claim_step(queue, entry, id, scope, name)
   write_step(id, scope, name, step)
   has_steps = true
   claims[#claims + 1] = { ENTRY.step, entry, queue, id, step.fence, scope, x.task, version, x.attempt,
-    x.input, x.created, name, step.failed_attempts or 0, step.deadline or '', step.spec or '', step.blame or '', step.holds or 0, x.tags, now() }
+    x.input, x.created, name, step.failed_attempts or 0, step.deadline or '', step.spec or '', step.blame or '', step.holds or 0, x.tags, x.scheduled_for, now() }
 end
 
 local function claim_entry(queue, entry, fields)

@@ -2,8 +2,8 @@
 -- still hold, and moves the lines of limits.
 --
 -- takes: limit
--- returns: {fired, when the next timer is due or '', when the next execution expires or '', now, then pairs (id or '', why)
---   of what could not be read and was set aside}
+-- returns: {fired, when the next timer is due or '', when the next execution expires or '', now, recurring executions whose
+--   tick the caller must handle, then pairs (id or '', why) of what could not be read and was set aside}
 -- emits: a stream entry for each body or step that can continue; the final status to those who wait for an execution that
 --   has not begun in time
 -- repeat: same — a timer that has fired is gone, or fires again without effect
@@ -12,14 +12,14 @@
 local limit = unpack(ARGV, 2)
 limit = tonumber(limit)
 local due = redis.call('ZRANGEBYSCORE', KEY.timers, '-inf', now(), 'LIMIT', 0, limit)
-local unreadable = {}
+local unreadable, recurring = {}, {}
 
 local function first_due(key)
   return redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2] or ''
 end
 
 local function reply()
-  return { #due, first_due(KEY.timers), first_due(KEY.expiring), now(), unpack(unreadable) }
+  return { #due, first_due(KEY.timers), first_due(KEY.expiring), now(), recurring, unpack(unreadable) }
 end
 
 if #due == 0 then
@@ -160,6 +160,18 @@ local function move_lines(member, text)
   end
 end
 
+local TICK_LEASE_MS = 5000
+
+-- The caller handles the tick; if it dies, the timer fires again.
+local function tick(member, id)
+  if redis.call('EXISTS', KEY.recurring(id)) == 0 then
+    redis.call('ZREM', KEY.timers, member)
+  else
+    redis.call('ZADD', KEY.timers, now() + TICK_LEASE_MS, member)
+    recurring[#recurring + 1] = id
+  end
+end
+
 local function fire_timer(member)
   local kind, rest = string.sub(member, 1, 1), string.sub(member, 2)
   if kind == TIMER.execution then
@@ -174,6 +186,8 @@ local function fire_timer(member)
     fire(member, retry_entry, member)
   elseif kind == TIMER.limit then
     fire(member, move_line, member, rest)
+  elseif kind == TIMER.recurring then
+    tick(member, rest)
   elseif kind == TIMER.changed_limit then
     fire(member, move_lines, member, rest)
   else

@@ -67,7 +67,8 @@ end
 delay = shortened(created or now())
 local x = begin_run(id, { number = number, fence = fence, task = task, queue = queue, input = input, nonce = nonce,
   trigger = '', triggered_by = triggered_by, delay = delay, timeout = timeout, created = created,
-  before = before, limits = limits ~= '' and limits or nil, tags = options[START_OPTION.tags] })
+  before = before, limits = limits ~= '' and limits or nil, tags = options[START_OPTION.tags],
+  scheduled_for = options[START_OPTION.scheduled_for] })
 if completions then
   redis.call('HSET', KEY.execution(id), FIELD.completions, completions)
 end

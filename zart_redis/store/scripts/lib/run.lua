@@ -100,9 +100,11 @@ end
 
 -- Returns the execution, whose timer the caller sets if it is delayed or has a deadline.
 --
--- run: { number, fence, task, queue, input, nonce, trigger, triggered_by, delay, timeout, created, before, limits, tags };
+-- run: { number, fence, task, queue, input, nonce, trigger, triggered_by, delay, timeout, created, before, limits, tags,
+-- scheduled_for };
 -- trigger, triggered_by, delay and timeout may be ''; created is now if it is left out, before is nil if there was no run;
--- limits is nil or what new_gates takes; tags is nil, false, or the packed map
+-- limits is nil or what new_gates takes; tags is nil, false, or the packed map; scheduled_for is
+-- ms or nil
 local function begin_run(id, run)
   local key = KEY.execution(id)
   local bucket = bucket_of(run.task, run.queue)
@@ -120,6 +122,9 @@ local function begin_run(id, run)
   end
   redis.call('ZADD', KEY.index(STATUS.scheduled, bucket), x.created, id)
   redis.call('ZADD', KEY.ids, 0, id)
+  if run.scheduled_for then
+    redis.call('HSET', key, FIELD.scheduled_for, run.scheduled_for)
+  end
   if run.tags then
     redis.call('HSET', key, FIELD.tags, run.tags)
     add_tags(id, created, run.tags)
