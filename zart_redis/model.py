@@ -198,14 +198,16 @@ class PauseRule:
     execution_id: str | None
     task_name: str | None
     step_pattern: str | None
+    queue: str | None
     extend_deadlines: bool
     created_at: datetime
 
-    def matches(self, execution_id: str, task_name: str, step: str) -> bool:
+    def matches(self, execution_id: str, task_name: str, queue: str, step: str) -> bool:
         """Whether it holds this step of this execution."""
         return (
             self.execution_id in (None, execution_id)
             and self.task_name in (None, task_name)
+            and self.queue in (None, queue)
             and (self.step_pattern is None or names.matches(self.step_pattern, step))
         )
 

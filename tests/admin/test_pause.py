@@ -1,6 +1,7 @@
 """Pause rules: held where the next step would begin, and nothing held is lost."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -9,6 +10,7 @@ from tests.support.servers import RedisProcess
 from tests.support.waiting import SOON, happens, reaches, until
 from tests.support.workers import running_worker
 from zart_redis import DurableScheduler, zart_durable, zart_step
+from zart_redis.store.pause_rules import encode_rule
 from zart_redis.worker.pauses import PauseRules
 
 pytestmark = pytest.mark.anyio
@@ -51,6 +53,43 @@ async def test_what_is_paused_is_not_claimed_until_it_is_resumed(
     await scheduler.offer_event("e", "go")
     assert await scheduler.wait_for(two_steps, "e", SOON) == 2
     assert not await scheduler.resume(**conditions)
+
+
+async def test_a_queue_is_paused_and_others_are_not(scheduler: DurableScheduler) -> None:
+    async with running_worker(scheduler, queues=["default", "mail"]):
+        await scheduler.start_for(two_steps, "begun", queue="mail")
+        await reaches(scheduler, "begun", "waiting", "event go")
+        rule = await scheduler.pause(queue="mail")
+        assert [found.queue for found in await scheduler.list_pause_rules()] == ["mail"]
+        await scheduler.start_for(two_steps, "new", queue="mail")
+        await scheduler.start_for(two_steps, "other")
+        for id in ("begun", "new", "other"):
+            await scheduler.offer_event(id, "go")
+        assert await scheduler.wait_for(two_steps, "other", SOON) == 2
+        await reaches(scheduler, "new", "scheduled", f"the end of pause rule {rule.rule_id}")
+        await reaches(scheduler, "begun", "waiting", f"the end of pause rule {rule.rule_id}")
+        assert await scheduler.doctor() == []
+        assert not await scheduler.resume()
+        assert await scheduler.resume(queue="mail")
+        for id in ("begun", "new"):
+            assert await scheduler.wait_for(two_steps, id, SOON) == 2
+
+
+async def test_a_queue_and_a_step_hold_a_body_that_runs(scheduler: DurableScheduler) -> None:
+    async with running_worker(scheduler, queues=["default", "mail"]):
+        rule = await scheduler.pause(queue="mail", step_pattern="second-*")
+        for id, queue in (("mailed", "mail"), ("other", "default")):
+            await scheduler.start_for(two_steps, id, queue=queue)
+            await scheduler.offer_event(id, "go")
+        assert await scheduler.wait_for(two_steps, "other", SOON) == 2
+        await reaches(scheduler, "mailed", "waiting", f"the end of pause rule {rule.rule_id}")
+        await scheduler.resume(queue="mail", step_pattern="second-*")
+        assert await scheduler.wait_for(two_steps, "mailed", SOON) == 2
+
+
+async def test_a_version_that_knows_of_no_queues_takes_the_rule_for_none(scheduler: DurableScheduler) -> None:
+    stored = json.loads(encode_rule(await scheduler.pause(queue="mail")))
+    assert "created" not in stored  # without which it ignores a rule
 
 
 async def test_a_step_pattern_holds_the_body_at_that_step(scheduler: DurableScheduler, worker: zart.Worker) -> None:

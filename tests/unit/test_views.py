@@ -93,7 +93,7 @@ def worker(*running: str, queues: tuple[str, ...] = ("default",)) -> WorkerInfo:
 
 
 def rule(**conditions: Any) -> PauseRule:
-    none = {"execution_id": None, "task_name": None, "step_pattern": None}
+    none = {"execution_id": None, "task_name": None, "step_pattern": None, "queue": None}
     return PauseRule("r1", **{**none, **conditions}, extend_deadlines=False, created_at=from_ms(0))
 
 

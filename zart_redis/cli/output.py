@@ -183,10 +183,10 @@ def print_rules(rules: list[PauseRule], as_json: bool) -> None:
     if not rules:
         echo_line("nothing is paused")
         return
-    columns = ("rule", name_column("execution"), name_column("task"), name_column("steps"), "deadlines", "since")
-    table = Table(*columns, box=None, header_style="bold")
+    matched = map(name_column, ("execution", "task", "steps", "queue"))
+    table = Table("rule", *matched, "deadlines", "since", box=None, header_style="bold")
     for rule in rules:
-        conditions = (rule.execution_id, rule.task_name, rule.step_pattern)
+        conditions = (rule.execution_id, rule.task_name, rule.step_pattern, rule.queue)
         deadlines = "stopped" if rule.extend_deadlines else "running"
         table.add_row(shown(rule.rule_id), *(shown(c or "all") for c in conditions), deadlines, _ago(rule.created_at))
     render(table)

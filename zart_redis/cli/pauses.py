@@ -18,29 +18,40 @@ Task = Annotated[str | None, typer.Option(help="Match only executions of this ta
 Step = Annotated[str | None, typer.Option(help="Match only these steps: a name, or a pattern such as 'charge-*'.")]
 
 
+Queue = Annotated[str | None, typer.Option(help="Match only executions of this queue.")]
+
+
 @client_command
 async def pause(
     client: DurableScheduler,
     id: Execution = None,
     task: Task = None,
     step: Step = None,
+    queue: Queue = None,
     extend_deadlines: Annotated[bool, typer.Option(help="Stop the clock of deadlines during the pause.")] = False,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Hold matching executions before their next step. Running steps may finish; nothing is lost."""
-    if (id, task, step) == (None, None, None):
+    if (id, task, step, queue) == (None, None, None, None):
         confirm("Pause everything?", yes)
-    rule = await client.pause(execution_id=id, task_name=task, step_pattern=step, extend_deadlines=extend_deadlines)
+    rule = await client.pause(
+        execution_id=id, task_name=task, step_pattern=step, queue=queue, extend_deadlines=extend_deadlines
+    )
     output.echo_result(rule, f"paused by rule {rule.rule_id}; resume with the same options", as_json)
 
 
 @client_command
 async def resume(
-    client: DurableScheduler, id: Execution = None, task: Task = None, step: Step = None, as_json: AsJson = False
+    client: DurableScheduler,
+    id: Execution = None,
+    task: Task = None,
+    step: Step = None,
+    queue: Queue = None,
+    as_json: AsJson = False,
 ) -> Code:
     """Remove the pause rule with exactly these conditions. The work that it held resumes at once."""
-    found = await client.resume(execution_id=id, task_name=task, step_pattern=step)
+    found = await client.resume(execution_id=id, task_name=task, step_pattern=step, queue=queue)
     text = "resumed" if found else "no such rule; list the rules with: zart pause-list"
     output.echo_result({"resumed": found}, text, as_json)
     return Code.DONE if found else Code.NOT_FOUND

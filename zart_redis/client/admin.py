@@ -140,6 +140,7 @@ class Admin(Client):
         execution_id: str | None = None,
         task_name: str | None = None,
         step_pattern: str | None = None,
+        queue: str | None = None,
         extend_deadlines: bool = False,
     ) -> PauseRule:
         """Hold matching executions before their next step; without conditions, all of them.
@@ -148,19 +149,25 @@ class Admin(Client):
 
         Args:
             step_pattern: names of steps, awaited or scheduled; `*` matches any text, `?` one character.
+            queue: that of executions; workers continue to take work from other queues.
             extend_deadlines: stop the clock of an execution's deadline while it is held.
         """
-        rule = self._rule(execution_id, task_name, step_pattern, extend_deadlines)
+        rule = self._rule(execution_id, task_name, step_pattern, queue, extend_deadlines)
         description = encode_rule(rule)
         partitions = await self._partitions_of(rule)
         await asyncio.gather(*(p.transitions.pause(rule.rule_id, description) for p in partitions))
         return rule
 
     async def resume(
-        self, *, execution_id: str | None = None, task_name: str | None = None, step_pattern: str | None = None
+        self,
+        *,
+        execution_id: str | None = None,
+        task_name: str | None = None,
+        step_pattern: str | None = None,
+        queue: str | None = None,
     ) -> bool:
         """Remove the rule with exactly these conditions, and resume what it held. Returns True if it existed."""
-        rule = self._rule(execution_id, task_name, step_pattern, extend=False)
+        rule = self._rule(execution_id, task_name, step_pattern, queue, extend=False)
         partitions = await self._partitions_of(rule)
         return any(await asyncio.gather(*(p.transitions.resume(rule.rule_id) for p in partitions)))
 
@@ -200,17 +207,16 @@ class Admin(Client):
             return registry.handlers.get_unambiguous(described.fields[Field.TASK].decode())
 
     def _rule(
-        self, execution_id: str | None, task_name: str | None, step_pattern: str | None, extend: bool
+        self, execution_id: str | None, task_name: str | None, step_pattern: str | None, queue: str | None, extend: bool
     ) -> PauseRule:
         """A rule's id is made from its conditions: pausing twice is pausing once."""
-        conditions = (execution_id, task_name, step_pattern)
-        for value, what in zip(
-            conditions, ("an execution id", "the name of a task", "a pattern of steps"), strict=True
-        ):
-            if value is not None:
-                names.check_name(value, what)
+        names.check_optional(execution_id, "an execution id")
+        names.check_optional(task_name, "the name of a task")
+        names.check_optional(step_pattern, "a pattern of steps")
+        names.check_optional(queue, "the name of a queue")
+        conditions = (execution_id, task_name, step_pattern) + (() if queue is None else (queue,))
         rule_id = hashlib.sha256(repr(conditions).encode()).hexdigest()[:8]
-        return PauseRule(rule_id, execution_id, task_name, step_pattern, extend, datetime.now(UTC))
+        return PauseRule(rule_id, execution_id, task_name, step_pattern, queue, extend, datetime.now(UTC))
 
     async def _partitions_of(self, rule: PauseRule) -> list[Partition]:
         store = await self._open()

@@ -189,7 +189,7 @@ def reasons(
             found.append(f"{who} runs {', '.join(_shortened(work))}")
     idle = [name for name in scheduled if not any(f"step {name}" in work for work in running.values())]
     for rule in rules:
-        if held := [name for name in idle if rule.matches(record.execution_id, record.task_name, name)]:
+        if held := [name for name in idle if rule.matches(record.execution_id, record.task_name, record.queue, name)]:
             found.append(f"pause rule {rule.rule_id} holds step {', '.join(_shortened(held))}")
     put_off: dict[str, list[str]] = {}
     for step in run.steps:

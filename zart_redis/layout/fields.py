@@ -297,6 +297,11 @@ class RuleField(StoredName):
     EXTEND = auto()
     """Whether the clocks of the deadlines of what it holds are stopped."""
     CREATED = auto()
+    """In ms. Absent in a rule with a queue: a version that does not know of these must ignore it, and ignores a rule
+    without this."""
+    QUEUE = auto()
+    SINCE = auto()
+    """As `CREATED`, of a rule with a queue."""
 
 
 class Meta(StoredName):

@@ -12,11 +12,10 @@ from zart_redis.engine.context import WorkerContext
 from zart_redis.engine.holds import delay_of
 from zart_redis.engine.lifecycle import BodyRun
 from zart_redis.engine.observer import Claim, Observer, Release, ReleaseReason
-from zart_redis.engine.passes import PauseRuleFor
 from zart_redis.engine.scheduled import StepRun
 from zart_redis.errors import SerializationError
 from zart_redis.layout import Signal, is_newer_record
-from zart_redis.model import BodyClaim, Clock, Fenced, StepClaim, Unreadable, Unserved
+from zart_redis.model import BodyClaim, Clock, ExecutionInfo, Fenced, StepClaim, Unreadable, Unserved
 from zart_redis.store.store import Partition
 from zart_redis.worker.adapters import BodyAdapter, StepAdapter
 from zart_redis.worker.kept import KeptBodies
@@ -89,7 +88,8 @@ class Executor(Service):
     context: WorkerContext
     observer: Observer
     clock: Clock
-    pause_rule: PauseRuleFor
+    pause_rule: Callable[[str, ExecutionInfo, str], str | None]
+    """As `PauseRuleFor`, with the queue before."""
     slots: Slots
     kept: KeptBodies
     retention_ms: int
@@ -250,7 +250,7 @@ class Executor(Service):
             self.context,
             observer=self.observer,
             clock=self.clock,
-            pause_rule=self.pause_rule,
+            pause_rule=functools.partial(self.pause_rule, claim.queue),
         )
         await active.body.run()
 

@@ -19,10 +19,10 @@ class PauseRules(Service):
         self._rules: dict[str, PauseRule] = {}
         self._changed = asyncio.Event()
 
-    def rule_for(self, info: ExecutionInfo, step: str) -> str | None:
+    def rule_for(self, queue: str, info: ExecutionInfo, step: str) -> str | None:
         """The rule that holds the body of an execution before this step."""
         for rule in self._rules.values():
-            if rule.matches(info.execution_id, info.task_name, step):
+            if rule.matches(info.execution_id, info.task_name, queue, step):
                 return rule.rule_id
         return None
 

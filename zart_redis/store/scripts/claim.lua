@@ -178,7 +178,7 @@ local function claim_body(queue, entry, id)
   elseif x.expires ~= '' and lapse(id, x) then
     return -- its timer has not fired yet
   end
-  local rule_id, rule = find_rule(id, x.task, nil)
+  local rule_id, rule = find_rule(id, x.task, nil, queue)
   if rule and x.fail_reason == '' then -- one that only has to be failed is not delayed by a pause
     return pause_body(rule_id, rule, id, x)
   end
@@ -256,7 +256,7 @@ local function claim_step(queue, entry, id, scope, name)
   if is_beyond_us(x.needs) then
     return put_entry_off(queue, entry)
   end
-  local rule_id = find_rule(id, x.task, name)
+  local rule_id = find_rule(id, x.task, name, queue)
   if rule_id then
     return pause_step(rule_id, queue, id, scope, name, step)
   elseif lane == LANE.suspect and is_suspect(step.blame) and not judge_step(queue, id, scope, name, step) then

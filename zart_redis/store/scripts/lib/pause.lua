@@ -8,15 +8,18 @@ end
 -- A rule as a table; false if it cannot be read, and then it holds nothing.
 local function read_rule(id, text)
   local readable, rule = pcall(cjson.decode, text)
-  return readable and type(rule) == 'table' and string.match(id, '^%x+$') and type(rule[RULE.created]) == 'number'
-    and rule[RULE.created] < 2 ^ 53 and is_text_or_nil(rule[RULE.execution]) and is_text_or_nil(rule[RULE.task])
-    and is_text_or_nil(rule[RULE.step]) and rule
+  if not (readable and type(rule) == 'table' and string.match(id, '^%x+$')) then
+    return false
+  end
+  local created = rule[RULE.queue] and rule[RULE.since] or rule[RULE.created]
+  return type(created) == 'number' and created < 2 ^ 53 and is_text_or_nil(rule[RULE.execution])
+    and is_text_or_nil(rule[RULE.task]) and is_text_or_nil(rule[RULE.step]) and is_text_or_nil(rule[RULE.queue]) and rule
 end
 
 local all_rules
 
 -- The id and the table of a rule that matches; `name` is that of a step, or nil for a body.
-local function find_rule(id, task, name)
+local function find_rule(id, task, name, queue)
   if not all_rules then
     all_rules = redis.call('HGETALL', KEY.pause_rules)
     for i = 2, #all_rules, 2 do
@@ -27,6 +30,7 @@ local function find_rule(id, task, name)
     local rule = all_rules[i + 1]
     if rule and (not rule[RULE.execution] or rule[RULE.execution] == id)
       and (not rule[RULE.task] or rule[RULE.task] == task)
+      and (not rule[RULE.queue] or rule[RULE.queue] == queue)
       and (not rule[RULE.step] or (name and glob(rule[RULE.step], name))) then
       return all_rules[i], rule
     end
