@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from zart_redis.client.history import AttemptDetail, RunDetail, RunSummary, StepDetail, StepStatus
     from zart_redis.client.limits import LimitRecord
     from zart_redis.client.lists import ExecutionPage, Stats
+    from zart_redis.client.queues import QueueRecord
     from zart_redis.client.recurring import RecurringRecord
     from zart_redis.client.scheduler import DurableScheduler
     from zart_redis.client.starting import StartRequest
@@ -116,7 +117,7 @@ __all__ = [
     "Failure", "StepFailure", "ExecutionDeadlineExceeded", "RetriesExhausted", "HandlerError",
     # run and manage
     "Worker", "BulkResult", "DurableScheduler", "EventClient", "EventDelivery", "ExecutionPage", "ExecutionRecord",
-    "ExecutionStatus", "RecurringRecord", "Settings", "StartRequest", "StartedRun", "Stats",
+    "ExecutionStatus", "QueueRecord", "RecurringRecord", "Settings", "StartRequest", "StartedRun", "Stats",
     "Progress", "Restarted", "StreamItem", "Truncated",
     "AttemptDetail", "LimitRecord", "PauseRule", "RerunReport", "RunDetail", "RunSummary", "StepDetail", "StepStatus",
     "WorkerInfo",
@@ -145,6 +146,7 @@ if not TYPE_CHECKING:  # type checkers follow the imports above, and so report a
             "client.limits": "LimitRecord",
             "client.lists": "ExecutionPage Stats",
             "client.bulk": "BulkResult",
+            "client.queues": "QueueRecord",
             "client.recurring": "RecurringRecord",
             "client.scheduler": "DurableScheduler",
             "client.starting": "StartRequest",

@@ -310,6 +310,7 @@ class DurableScheduler(BlockingClient[scheduler.DurableScheduler], of=scheduler.
     retry_step = blocking(scheduler.DurableScheduler.retry_step)
     restart = blocking(scheduler.DurableScheduler.restart)
     rerun_steps = blocking(scheduler.DurableScheduler.rerun_steps)
+    queues = blocking(scheduler.DurableScheduler.queues)
     cancel_many = blocking(scheduler.DurableScheduler.cancel_many)
     restart_many = blocking(scheduler.DurableScheduler.restart_many)
     retry_failed = blocking(scheduler.DurableScheduler.retry_failed)

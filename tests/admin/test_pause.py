@@ -75,6 +75,26 @@ async def test_a_queue_is_paused_and_others_are_not(scheduler: DurableScheduler)
             assert await scheduler.wait_for(two_steps, id, SOON) == 2
 
 
+async def test_queues_with_their_depth_workers_and_pauses(scheduler: DurableScheduler) -> None:
+    for number in range(3):
+        await scheduler.start_for(fan, f"e-{number}", queue="mail")
+    await scheduler.pause(queue="mail")
+    async with running_worker(scheduler, queues=["default", "other"]):
+        found = {record.name: record for record in await scheduler.queues()}
+    assert {name: (record.depth, record.workers, record.paused) for name, record in found.items()} == {
+        "default": (0, 1, False),
+        "mail": (3, 0, True),
+        "other": (0, 1, False),
+    }
+    assert found["default"].oldest_seconds is None
+    assert found["mail"].oldest_seconds is not None
+    await scheduler.resume(queue="mail")
+    await scheduler.pause(queue="mail", step_pattern="x")
+    assert not any(record.paused for record in await scheduler.queues())
+    await scheduler.pause()
+    assert all(record.paused for record in await scheduler.queues())
+
+
 async def test_a_queue_and_a_step_hold_a_body_that_runs(scheduler: DurableScheduler) -> None:
     async with running_worker(scheduler, queues=["default", "mail"]):
         rule = await scheduler.pause(queue="mail", step_pattern="second-*")

@@ -136,6 +136,17 @@ def test_recurring_executions(zart: Zart) -> None:
     assert zart("recurring", "list").stdout == "no recurring executions\n"
 
 
+def test_queues(zart: Zart) -> None:
+    zart("start", "cli-naps", "--queue", "mail")
+    assert "no worker" in zart("queue", "list").stdout
+    assert zart("queue", "pause", "mail").returncode == 0
+    assert "paused" in zart("queue", "list").stdout
+    (record,) = json.loads(zart("queue", "list", "--json").stdout)
+    assert (record["name"], record["depth"], record["paused"]) == ("mail", 1, True)
+    assert zart("queue", "resume", "mail").returncode == 0
+    assert zart("queue", "resume", "mail").returncode == 4
+
+
 def test_bulk_operations_by_tag(zart: Zart) -> None:
     for number in range(3):
         zart("start", "cli-naps", "--id", f"n-{number}", "--tag", f"customer={'acme' if number else 'apex'}")

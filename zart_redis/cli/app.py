@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from zart_redis.cli import bulk, executions, history, limits, listing, pauses, recurring, repair, streams
+from zart_redis.cli import bulk, executions, history, limits, listing, pauses, queues, recurring, repair, streams
 from zart_redis.cli.check_replay import check_replay
 from zart_redis.cli.demo.command import demo
 from zart_redis.cli.dev import dev
@@ -26,6 +26,7 @@ app = command_line(
 for command in COMMANDS:
     app.command({"list_executions": "list", "export": "history"}.get(command.__name__))(command)
 app.add_typer(limits.app)
+app.add_typer(queues.app)
 app.add_typer(recurring.app)
 
 

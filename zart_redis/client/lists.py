@@ -104,7 +104,6 @@ class Lists(Limits):
         by_status: Counter[ExecutionStatus] = Counter()
         by_task: dict[str, Counter[ExecutionStatus]] = {}
         by_version: dict[str, Counter[int]] = {}
-        queues: dict[str, QueueDepth] = {}
         held = 0
         for partition in store.partitions:
             held += await partition.queries.held()
@@ -113,9 +112,16 @@ class Lists(Limits):
                 by_task.setdefault(bucket.task, Counter())[status] += count
                 if not status.is_final and (bucket.version or status is not ExecutionStatus.SCHEDULED):
                     by_version.setdefault(bucket.task, Counter())[bucket.version or 1] += count
+        queues, waiting = await self._queue_depths(), await self._waiting_for_limits()
+        return Stats(by_status, by_task, queues, by_version, held, waiting)
+
+    async def _queue_depths(self) -> dict[str, QueueDepth]:
+        """How much waits in each queue, and how much of it workers hold."""
+        depths: dict[str, QueueDepth] = {}
+        for partition in (await self._open()).partitions:
             for name, depth in (await partition.queries.queues()).items():
-                queues[name] = depth if name not in queues else queues[name] + depth
-        return Stats(by_status, by_task, queues, by_version, held, await self._waiting_for_limits())
+                depths[name] = depth if name not in depths else depths[name] + depth
+        return depths
 
 
 def _filter(

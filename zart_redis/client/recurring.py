@@ -146,7 +146,7 @@ class Recurrences(Client):
         """Forget a recurring execution, and the count of its occurrences. Those that are live continue.
 
         Raises:
-            RecurringNotFound: there is none.
+            RecurringNotFound: there is no recurring execution with this id.
         """
         partition = (await self._open()).partition(names.check_name(recurring_id, "a recurring id"))
         if not await partition.transitions.stop_recurring(recurring_id):
@@ -156,7 +156,7 @@ class Recurrences(Client):
         """Start no occurrences until `resume_recurring`. Ticks meanwhile are never made up for.
 
         Raises:
-            RecurringNotFound: there is none.
+            RecurringNotFound: there is no recurring execution with this id.
         """
         partition = (await self._open()).partition(names.check_name(recurring_id, "a recurring id"))
         if not await partition.transitions.pause_recurring(recurring_id, True):
@@ -166,7 +166,7 @@ class Recurrences(Client):
         """Continue with the next tick from now on.
 
         Raises:
-            RecurringNotFound: there is none.
+            RecurringNotFound: there is no recurring execution with this id.
         """
         store = await self._open()
         found = await self._recurring(store, recurring_id)
@@ -180,7 +180,7 @@ class Recurrences(Client):
         another execution has its id.
 
         Raises:
-            RecurringNotFound: there is none.
+            RecurringNotFound: there is no recurring execution with this id.
         """
         store = await self._open()
         await self._recurring(store, recurring_id)

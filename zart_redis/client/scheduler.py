@@ -13,6 +13,7 @@ from zart_redis import names, registry
 from zart_redis.client.bulk import Bulk
 from zart_redis.client.connection import decoding_errors_for
 from zart_redis.client.doctor import Doctor
+from zart_redis.client.queues import Queues
 from zart_redis.client.recurring import Recurrences
 from zart_redis.client.starting import (
     IfFinished,
@@ -51,7 +52,7 @@ STARTED_AT_ONCE = 250
 _UNDECLARED = ErrorCodec(())
 
 
-class DurableScheduler(Bulk, Doctor, Recurrences, Streams):
+class DurableScheduler(Bulk, Queues, Doctor, Recurrences, Streams):
     """Starts and follows executions.
 
     Example:

@@ -85,6 +85,17 @@ async def handle_ticks(store: Store, id: str, now: int) -> None:
             return
 
 
+async def handle_all_ticks(store: Store, now: int) -> bool:
+    """Handle what is due of all recurring executions. Returns whether that has changed anything."""
+    has_changed = False
+    for partition in store.partitions:
+        for id in await all_ids(partition):
+            before = await read(partition, id)
+            await handle_ticks(store, id, now)
+            has_changed |= before != await read(partition, id)
+    return has_changed
+
+
 async def trigger(store: Store, id: str, now: int) -> str | None:
     """Start an occurrence now. Returns its id, or None if it is skipped."""
     while (found := await read(store.partition(id), id)) is not None:

@@ -279,13 +279,7 @@ class Harness:
     async def _tick(self) -> bool:
         """Handle the ticks of this moment, also those that a worker has been given and may still be handling. Returns
         whether there were any."""
-        has_changed = False
-        for partition in self._store.partitions:
-            for recurring_id in await occurrences.all_ids(partition):
-                before = await occurrences.read(partition, recurring_id)
-                await occurrences.handle_ticks(self._store, recurring_id, self.clock.ms)
-                has_changed |= before != await occurrences.read(partition, recurring_id)
-        return has_changed
+        return await occurrences.handle_all_ticks(self._store, self.clock.ms)
 
     async def _look(self) -> tuple[list[str], int | None]:
         """What is queued or held by the worker, and when the next timer is due, read at one moment."""
