@@ -249,10 +249,11 @@ class _Checks:
 
     def child(self, id: str, x: Mapping[str, str], name: str, child: Child) -> None:
         step, owner = (id, x["scope"], name), child.fence.partition("@")[2]
-        consumer = self.s.pending.get(x["queue"], {}).get(child.entry)
+        queue = child.queue or x["queue"]
+        consumer = self.s.pending.get(queue, {}).get(child.entry)
         if child.entry:
             expected = ("s", id, "scope", x["scope"], "name", name)
-            if self.s.entries.get(x["queue"], {}).get(child.entry) != expected:
+            if self.s.entries.get(queue, {}).get(child.entry) != expected:
                 self.find("child", id, f"LOST: the entry of the scheduled step {name!r} of {id} is not in its stream")
             elif owner and consumer is None:
                 self.find("child", id, f"LOST: step {name!r} of {id} is held by {owner}, and its entry is not pending")

@@ -72,6 +72,8 @@ class Child:
     holds: int
     unserved: str
     blame: bytes
+    queue: str
+    """"" for that of its execution."""
 
 
 @dataclass
@@ -126,7 +128,16 @@ def _child(step: dict[bytes, bytes]) -> Child:
     entry, fence, paused_by = (step.get(name, b"").decode() for name in (b"entry", b"fence", b"paused_by"))
     holds, blame = int(step.get(b"holds", 0)), step.get(b"blame", b"")
     unserved = step.get(b"unserved", b"").decode()
-    return Child(entry, fence, int(step.get(b"failed_attempts", 0)), paused_by, holds, unserved, blame)
+    return Child(
+        entry,
+        fence,
+        int(step.get(b"failed_attempts", 0)),
+        paused_by,
+        holds,
+        unserved,
+        blame,
+        step.get(b"queue", b"").decode(),
+    )
 
 
 def take_snapshot(client: redis.Redis, prefix: str) -> Snapshot:

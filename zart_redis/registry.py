@@ -47,6 +47,8 @@ class StepDefinition:
     """A bare callable: no process finds it by its name, so it must travel sealed."""
     template: names.Template | None = None
     """The name, if it has placeholders."""
+    queue: str | None = None
+    """The queue whose workers run it; None for any worker, in place where it is awaited."""
 
     def origin(self, name: str) -> Origin:
         """The origin that a record under this name stores."""
@@ -77,12 +79,13 @@ def define_step(
     raises: tuple[type[BaseException], ...] = (),
     is_adhoc: bool = False,
     result_type: Any = None,
+    queue: str | None = None,
 ) -> StepDefinition:
     """A definition from its parts; an ad-hoc step travels as a call of this."""
     parameters, errors = Parameters(fn, result_type), ErrorCodec(raises)
     template = None if is_adhoc else names.Template.of(name)
     return StepDefinition(
-        name, fn, is_async(fn), parameters, raises, errors, retry, timeout_ms, timeout_scope, is_adhoc, template
+        name, fn, is_async(fn), parameters, raises, errors, retry, timeout_ms, timeout_scope, is_adhoc, template, queue
     )
 
 

@@ -110,6 +110,7 @@ def zart_step(
     timeout: Duration | None = None,
     timeout_scope: TimeoutScope = "global",
     no_retry: ErrorTypes = (),
+    queue: str | None = None,
 ) -> StepDecorator[RemoteError]: ...
 @overload
 def zart_step(
@@ -120,6 +121,7 @@ def zart_step(
     timeout_scope: TimeoutScope = "global",
     raises: tuple[type[D], ...],
     no_retry: ErrorTypes = (),
+    queue: str | None = None,
 ) -> StepDecorator[D | RemoteError]: ...
 def zart_step(
     name: Callable[..., Any] | str | None = None,
@@ -129,6 +131,7 @@ def zart_step(
     timeout_scope: TimeoutScope = "global",
     raises: tuple[type[Exception], ...] = (),
     no_retry: ErrorTypes = (),
+    queue: str | None = None,
 ) -> Any:
     """Declare a step: an `async def`, or a plain `def`, which runs in a thread so that it never blocks the loop.
 
@@ -140,6 +143,8 @@ def zart_step(
         timeout_scope: "global" for one deadline that all attempts share, "per_attempt" for a new one each time.
         raises: error types that callers receive as they are; any other becomes a `RemoteError`.
         no_retry: error types that are not retried, in addition to those of `retry`.
+        queue: the queue whose workers run it, also where it is awaited: "gpu". By default an awaited step runs in the
+            worker of its body, and a scheduled one on the queue of its execution.
 
     Raises:
         InvalidInput: an argument is invalid.
@@ -155,7 +160,7 @@ def zart_step(
         if not callable(fn) or isinstance(fn, type):
             raise InvalidInput(f"zart_step takes a function, not {fn!r}; a class must derive from ZartStep")
         own_name = str(name or getattr(fn, "__name__", ""))
-        definition = _define(own_name, fn, retry, timeout, timeout_scope, raises, no_retry=no_retry)
+        definition = _define(own_name, fn, retry, timeout, timeout_scope, raises, no_retry=no_retry, queue=queue)
         names.placeholders(definition.name, "the name of a step", definition.parameters.signature.parameters)
         check_annotation(resolve_hints(fn).get("return"), f"the result of step {definition.name!r}")
         registry.steps.add(definition)
@@ -176,16 +181,18 @@ def _define(
     is_adhoc: bool = False,
     result_type: Any = None,
     no_retry: ErrorTypes = (),
+    queue: str | None = None,
 ) -> StepDefinition:
     if timeout_scope not in ("global", "per_attempt"):
         raise InvalidInput(f'timeout_scope must be "global" or "per_attempt", not {timeout_scope!r}')
     timeout_ms = None if timeout is None else to_ms(timeout, what="timeout")
     names.check_name(name, "the name of a step")
+    names.check_optional(queue, "the name of a queue")
     policy = RetryConfig.parse(retry)
     if no_retry:
         policy = replace(policy, no_retry=(*policy.no_retry, *_error_types(no_retry, "no_retry")))
     declared = _error_types(raises, "raises")
-    return define_step(name, fn, policy, timeout_ms, timeout_scope, declared, is_adhoc, result_type)
+    return define_step(name, fn, policy, timeout_ms, timeout_scope, declared, is_adhoc, result_type, queue)
 
 
 def _error_types(given: Any, option: str) -> tuple[type[BaseException], ...]:
@@ -294,6 +301,7 @@ class ZartStep(Generic[T]):
     timeout_scope: ClassVar[TimeoutScope] = "global"
     raises: ClassVar[tuple[type[Exception], ...]] = ()
     no_retry: ClassVar[ErrorTypes] = ()
+    queue: ClassVar[str | None] = None
 
     def run(self) -> Coroutine[Any, Any, T] | T:
         """The step's code; override it as `async def run(self) -> T` or `def run(self) -> T`."""
@@ -362,7 +370,7 @@ def _class_definition(cls: type[ZartStep[Any]]) -> StepDefinition:
     call = run_async if registry.is_async(cls.run) else run_sync
     call.__module__, call.__qualname__ = cls.__module__, cls.__qualname__
     policies = (cls.retry, cls.timeout, cls.timeout_scope, cls.raises)
-    definition = _define(_declared_name(cls), call, *policies, no_retry=cls.no_retry)
+    definition = _define(_declared_name(cls), call, *policies, no_retry=cls.no_retry, queue=cls.queue)
     names.placeholders(definition.name, "the name of a step")
     check_annotation(_result_type(cls), f"the result of step {definition.name!r}")
     definition.parameters.describe(lambda: {"state": _state_type(cls), "return": _result_type(cls)})

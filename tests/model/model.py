@@ -175,11 +175,11 @@ class Model(TransitionsBase):
         records[name] = f"a{failed},{deadline},{due}".encode()
         return records[name], self.now
 
-    def schedule(self, claim: Claim, children: Sequence[tuple[str, bytes, int | None]]) -> None:
+    def schedule(self, claim: Claim, children: Sequence[tuple[str, bytes, int | None, str]]) -> None:
         x = self._held(claim)
-        for name, spec, timeout in children:
+        for name, spec, timeout, queue in children:
             if name not in x.children and name not in x.records[x.scope]:
-                x.children[name] = Child(x, name, spec, timeout)
+                x.children[name] = Child(x, name, spec, timeout, queue)
                 self._enqueue(x.children[name])
 
     def join(self, claim: Claim, group: str, steps: Sequence[str]) -> None:

@@ -130,6 +130,7 @@ class Child:
     name: str
     spec: bytes
     timeout: int | None
+    own_queue: str
     entry: Entry | None = None
     claim: Claim | None = None
     attempts: int = 0
@@ -142,6 +143,10 @@ class Child:
     """The last one, since when no attempt of it has been made."""
     unrunnable: bool = False
     """No worker has claimed it since it was held."""
+
+    @property
+    def queue(self) -> str:
+        return self.own_queue or self.parent.queue
 
 
 @dataclass(eq=False)

@@ -200,12 +200,25 @@ class Machine(Services):
         self.step(lambda: self.model.attempt(body.claim, name, failed, timeout, delay), call, twice=twice)
 
     @precondition(lambda self: self.bodies)
-    @rule(which=which, names=children, timeout=maybe, group=st.none() | groups, twice=twice)
+    @rule(
+        which=which,
+        names=children,
+        timeout=maybe,
+        group=st.none() | groups,
+        queue=st.sampled_from(("", "", *QUEUES)),
+        twice=twice,
+    )
     def schedule(
-        self, which: int, names: set[str], timeout: int | None, group: str | None, twice: bool = False
+        self,
+        which: int,
+        names: set[str],
+        timeout: int | None,
+        group: str | None,
+        queue: str = "",
+        twice: bool = False,
     ) -> None:
         body = self.body(which)
-        children = [(name, b"spec", timeout) for name in sorted(names)]
+        children = [(name, b"spec", timeout, queue) for name in sorted(names)]
         call = self.zart.schedule(body.held, body.execution.queue, children)
         self.step(lambda: self.model.schedule(body.claim, children), call, twice=twice)
         if group:

@@ -123,10 +123,9 @@ class TransitionsBase:
     # ---- queues ----
 
     def _enqueue(self, work: Execution | Child, *, back: bool = False) -> None:
-        x = work if isinstance(work, Execution) else work.parent
         lane = "?" if work.blame and work.blame.suspect else "!" if back else ""
         work.entry = Entry(work, lane)
-        self.queues[x.queue].append(work.entry)
+        self.queues[work.queue].append(work.entry)
         if isinstance(work, Child):
             work.due = work.paused_by = None
 
@@ -136,9 +135,8 @@ class TransitionsBase:
             self._enqueue(child)
 
     def _dequeue(self, work: Execution | Child) -> None:
-        x = work if isinstance(work, Execution) else work.parent
         if work.entry:
-            self.queues[x.queue].remove(work.entry)
+            self.queues[work.queue].remove(work.entry)
         work.entry = None
 
     def _drop_children(self, x: Execution) -> None:

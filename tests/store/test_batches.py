@@ -84,7 +84,7 @@ async def begin(zart: Transitions) -> Held:
 async def schedule(zart: Transitions, held: Held) -> None:
     names = [f"step-{number}" for number in range(STEPS)]
     for first in range(0, STEPS, BATCH):
-        await zart.schedule(held, QUEUE, [(name, b"spec", None) for name in names[first : first + BATCH]])
+        await zart.schedule(held, QUEUE, [(name, b"spec", None, "") for name in names[first : first + BATCH]])
 
 
 async def put_off(zart: Transitions) -> str:

@@ -56,7 +56,7 @@ async def test_another_attempt_is_announced_once_to_the_streams_of_the_step(zart
 
 async def test_a_lost_claim_emits_nothing(zart: Transitions) -> None:
     held = await begin(zart)
-    await zart.schedule(held, "default", [("step", b"spec", None)])
+    await zart.schedule(held, "default", [("step", b"spec", None, "")])
     (step,) = await claim(zart)
     of_step = HeldStep("it", step.fence, step.scope, "default", step.entry, "step")
     await emit(zart, of_step, 1, "a", emitter=STEP)

@@ -81,7 +81,9 @@ class Execution(Pass):
     # ---- steps ----
 
     async def run(self, call: Call[Any, Any]) -> Outcome:
-        """The outcome of a step: from its record, or by running it in place."""
+        """The outcome of a step: from its record, or by running it in place, or on the queue that it names."""
+        if call.definition.queue is not None:
+            return await self._run_on_queue(call)
         name = self._use(call.name, call.definition)
         self.observer.step_called(self, call)
         if (mismatch := self._mismatch(name, journal.STEP)) is not None:
@@ -97,6 +99,17 @@ class Execution(Pass):
                 outcome = journal.read_outcome(call, self.history.records[name])
             except MISMATCHES as error:
                 await self._stop(CodeMismatch(error))
+        if not isinstance(outcome, Ok):
+            self.failed_names.append(name)
+        return outcome
+
+    async def _run_on_queue(self, call: Call[Any, Any]) -> Outcome:
+        name = self.schedule(call).name
+        await self._await_steps((name,))
+        try:
+            outcome = journal.read_outcome(call, self.history.records[name])
+        except MISMATCHES as error:
+            await self._stop(CodeMismatch(error))
         if not isinstance(outcome, Ok):
             self.failed_names.append(name)
         return outcome
@@ -158,7 +171,8 @@ class Execution(Pass):
                 self._halt(CodeMismatch(mismatch))
         elif name not in self.history.scheduled:
             spec = encode_spec(call, self.info, self._context)
-            self._unsent.append(ChildRequest(name, spec, call.definition.shared_timeout_ms))
+            definition = call.definition
+            self._unsent.append(ChildRequest(name, spec, definition.shared_timeout_ms, definition.queue or ""))
             self.history.scheduled.add(name)
         return StepHandle(name, call, self)
 
@@ -169,10 +183,7 @@ class Execution(Pass):
             if not isinstance(handle, StepHandle) or handle._body is not self:
                 raise InvalidInput("wait takes handles returned by schedule in the same pass of the same body")
         if handles:
-            self._groups_made += 1
-            group = self._wait(journal.GROUP, str(self._groups_made))
-            group.members = tuple(dict.fromkeys(handle.name for handle in handles))
-            await group
+            await self._await_steps(dict.fromkeys(handle.name for handle in handles))
         try:
             results = [self._result(handle) for handle in handles]
         except MISMATCHES as error:
@@ -180,6 +191,13 @@ class Execution(Pass):
         failed = [handle.name for handle, result in zip(handles, results, strict=True) if isinstance(result, Err)]
         self.failed_names += sorted(failed, key=lambda name: journal.stamp_of(self.history.records[name]))
         return results
+
+    async def _await_steps(self, names: Iterable[str]) -> None:
+        """Returns when these scheduled steps have ended."""
+        self._groups_made += 1
+        group = self._wait(journal.GROUP, str(self._groups_made))
+        group.members = tuple(names)
+        await group
 
     def _result(self, handle: StepHandle[Any]) -> Ok[Any] | Err:
         outcome = journal.read_outcome(handle._call, self.history.records[handle.name])

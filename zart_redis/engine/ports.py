@@ -43,6 +43,8 @@ class ChildRequest(NamedTuple):
     name: str
     spec: bytes
     timeout_ms: int | None
+    queue: str
+    """"" for that of the execution."""
 
 
 class BodyPort(EmitPort, Protocol):

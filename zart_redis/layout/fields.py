@@ -130,6 +130,8 @@ class StepField(StoredName):
 
     SPEC = auto()
     """What to call, as the engine encoded it."""
+    QUEUE = auto()
+    """The queue of its entries, if it is not that of its execution."""
     ENTRY = auto()
     """Its stream entry; empty while a timer or a pause rule holds it."""
     FENCE = auto()

@@ -44,10 +44,11 @@ class Transitions(ClientTransitions):
         record, now = await self._run("attempt", *held, name, failed, or_empty(timeout_ms), delay_ms, note)
         return record, now
 
-    async def schedule(self, held: Held, queue: str, children: Iterable[tuple[str, bytes, int | None]]) -> None:
+    async def schedule(self, held: Held, queue: str, children: Iterable[tuple[str, bytes, int | None, str]]) -> None:
+        """`queue` is that of the execution; a step may name another one, else ""."""
         flat: list[bytes | str | int] = []
-        for name, spec, timeout_ms in children:
-            flat += (name, spec, or_empty(timeout_ms))
+        for name, spec, timeout_ms, own_queue in children:
+            flat += (name, spec, or_empty(timeout_ms), own_queue)
         await self._run("schedule", *held, queue, *flat)
 
     async def join(self, held: Held, group: str, names: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
+from zart_redis import registry
 from zart_redis.client.scheduler import DurableScheduler
 from zart_redis.durations import Duration, to_ms
 from zart_redis.errors import InvalidInput, UnknownTask
@@ -61,7 +62,7 @@ class Harness:
             plain `def`, takes the arguments of its step, and returns or raises what the step would. The step's retry,
             timeout and types stay in force.
         settings: other fields of `Settings`, by name: `queues`, `concurrency`, `max_deliveries`, ... The
-            queues are by default those of the handlers.
+            queues are by default those of the handlers, and of steps that name one.
 
     The clock does not move by itself: a sleep, a retry delay or a timeout of an event ends when the test moves it. What
     is real is the time that a step's own code takes, and a step's `timeout` while its code runs.
@@ -115,7 +116,7 @@ class Harness:
         self._patience = to_ms(patience) / 1000
         # Leases are real time: a test that is paused in a debugger must not lose its worker.
         defaults = {"namespace": f"harness-{secrets.token_hex(4)}", "lease": "1m", "grace": "1s"}
-        self._settings = {**defaults, "queues": self._queues_of_handlers(), **settings}
+        self._settings = {**defaults, "queues": self._declared_queues(), **settings}
         self._fakes = fake_definitions(steps or {})
         self._mistakes = Mistakes(self._settings["namespace"])
         self._killed: list[WiredWorker] = []
@@ -124,8 +125,9 @@ class Harness:
         self._has_worker = False
         self._stack = AsyncExitStack()
 
-    def _queues_of_handlers(self) -> list[str]:
-        return sorted({"default", *(handler.queue for handler in self._known_handlers())})
+    def _declared_queues(self) -> list[str]:
+        of_steps = (step.queue for step in registry.steps.by_name.values() if step.queue is not None)
+        return sorted({"default", *(handler.queue for handler in self._known_handlers()), *of_steps})
 
     def _known_handlers(self) -> KnownHandlers:
         return KnownHandlers(None if self._handlers is None else definitions(self._handlers))

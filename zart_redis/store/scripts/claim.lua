@@ -337,8 +337,7 @@ local function hand_step(member, bucket, version)
   local step = read_step(id, scope, name)
   if step and step.unserved == bucket .. ':' .. version and not step.entry then
     step.unserved = nil
-    step.entry = enqueue_step(redis.call('HGET', KEY.execution(id), FIELD.queue), id, scope, name, step.blame,
-      LANE.handed)
+    step.entry = enqueue_step(queue_of_step(id, step), id, scope, name, step.blame, LANE.handed)
     write_step(id, scope, name, step)
   end
 end

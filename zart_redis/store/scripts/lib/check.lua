@@ -22,7 +22,8 @@ end
 -- Whether nothing holds a scheduled step. It is queued again if asked.
 local function is_step_lost(id, x, name, repair)
   local step, member = read_step(id, x.scope, name), step_member(id, x.scope, name)
-  if not step or is_queued(x.queue, step.entry or '', step.fence) or redis.call('ZSCORE', KEY.timers, member)
+  local queue = step and step.queue or x.queue
+  if not step or is_queued(queue, step.entry or '', step.fence) or redis.call('ZSCORE', KEY.timers, member)
     or (step.paused_by and is_paused_by(step.paused_by, member))
     or (step.unserved and is_unserved(step.unserved, member)) then
     return false
@@ -31,8 +32,8 @@ local function is_step_lost(id, x, name, repair)
     if step.paused_by then
       redis.call('ZREM', KEY.paused(step.paused_by), member)
     end
-    detach_step(x.queue, step, next_fence(step.fence, ''))
-    step.entry, step.paused_by, step.unserved = enqueue_step(x.queue, id, x.scope, name, step.blame), nil, nil
+    detach_step(queue, step, next_fence(step.fence, ''))
+    step.entry, step.paused_by, step.unserved = enqueue_step(queue, id, x.scope, name, step.blame), nil, nil
     write_step(id, x.scope, name, step)
   end
   return true

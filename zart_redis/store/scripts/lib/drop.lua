@@ -10,8 +10,8 @@ local function drop_step(id, scope, name, queue, packed, is_shared)
     return -- nothing says where its entry is; a worker that finds it deletes it
   end
   if step.entry then
-    notify_worker(step.fence, SIGNAL.revoke, queue, step.entry)
-    ack_and_delete(queue, step.entry)
+    notify_worker(step.fence, SIGNAL.revoke, step.queue or queue, step.entry)
+    ack_and_delete(step.queue or queue, step.entry)
   elseif is_shared then
     return
   elseif step.paused_by then

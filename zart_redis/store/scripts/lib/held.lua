@@ -34,7 +34,7 @@ local function release_step(member)
   local step = read_step(id, scope, name)
   if step and not step.entry then
     step.paused_by = nil
-    step.entry = enqueue_step(redis.call('HGET', KEY.execution(id), FIELD.queue), id, scope, name, step.blame)
+    step.entry = enqueue_step(queue_of_step(id, step), id, scope, name, step.blame)
     write_step(id, scope, name, step)
   end
 end

@@ -23,6 +23,11 @@ local function enqueue_step(queue, id, scope, name, blame, lane)
   return add_entry(queue, lane_of(blame, lane), ENTRY.step, id, ENTRY_FIELD.scope, scope, ENTRY_FIELD.name, name)
 end
 
+-- The queue of a step of this execution.
+local function queue_of_step(id, step)
+  return step.queue or redis.call('HGET', KEY.execution(id), FIELD.queue)
+end
+
 -- How timers and pause rules name it.
 local function step_member(id, scope, name)
   return TIMER.step .. cjson.encode({ id, scope, name })
