@@ -4,9 +4,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import redis
 
 import zart_redis as zart
-from tests.support.waiting import SOON
+from tests.support.waiting import SOON, reaches, until
 from zart_redis import ExecutionStatus, zart_durable, zart_step
 from zart_redis.testing import Harness
 
@@ -161,6 +162,21 @@ async def test_what_has_begun_in_time_does_not_expire() -> None:
         await h.advance("0s")
         assert await h.scheduler.wait_for(noted_after_go, "a", SOON) == "x"
         assert await h.scheduler.wait_for(noted_in_turn, "b", SOON) == "x"
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_run_that_an_earlier_version_has_begun_does_not_expire(
+    scheduler: zart.DurableScheduler, raw: redis.Redis, prefix: str
+) -> None:
+    await scheduler.start_for(noted_after_go, "a", "x", expires="1h")
+    await reaches(scheduler, "a", "waiting", "event go")
+    raw.zadd(f"{prefix}w:a", {"e": 1})  # which it does not remove
+    raw.zadd(f"{prefix}timers", {"xa": 1})
+    raw.publish(f"{prefix}timers", 1)
+    await until(lambda: raw.zscore(f"{prefix}w:a", "e") is None)
+    assert raw.zscore(f"{prefix}timers", "xa") is None
+    await scheduler.offer_event("a", "go")
+    assert await scheduler.wait_for(noted_after_go, "a", SOON) == "x"
 
 
 @pytest.mark.usefixtures("worker")

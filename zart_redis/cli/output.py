@@ -156,7 +156,7 @@ def print_page(page: ExecutionPage, as_json: bool) -> None:
     if as_json:
         print_json({"executions": list(page), "cursor": page.cursor})
         return
-    if not page:
+    if not page and page.cursor is None:
         echo_line("no executions")
         return
     columns = (name_column("id"), name_column("task"), "status", name_column("queue"), "created", "took")

@@ -20,7 +20,10 @@ end
 
 -- Cancels a run that has not begun in time. Returns whether it did.
 local function lapse(id, x)
-  if x.expires == '' or redis.call('HEXISTS', KEY.execution(id), FIELD.started) == 1 then
+  if x.expires == '' then
+    return false
+  elseif redis.call('HEXISTS', KEY.execution(id), FIELD.started) == 1 then
+    stop_expiry(id) -- a version that knows of no expiry has begun it
     return false
   end
   local due, retention = string.match(x.expires, '^(%d+),(%d+)$')
