@@ -331,8 +331,10 @@ class _Checks:
         packed = {id: self.s.hashes[f"x:{id}"]["tags"] for id, x in self.x.items() if "tags" in x}
         tagged = {(f"tag:{t}:{v}", id) for id, tags in packed.items() for t, v in msgspec.msgpack.decode(tags).items()}
         listed = {(key, id) for key, ids in self.s.zsets.items() if key.startswith("tag:") for id in ids}
-        for difference in tagged ^ listed:
-            self.say(f"only one of index and execution has the tag {difference}")
+        for key, id in tagged - listed:
+            self.find("index", id, f"{key} does not list {id}")
+        for key, id in listed - tagged:
+            self.say(f"{key} lists {id}, which has another tag")
 
     def emitted(self, key: str, id: str, stream: str) -> None:
         if id not in self.x:

@@ -10,6 +10,7 @@ import zart_redis as zart
 from tests.support.waiting import SOON
 from zart_redis import ExecutionStatus, zart_durable, zart_step
 from zart_redis.client import bulk
+from zart_redis.client.doctor import Problem
 from zart_redis.store import index
 from zart_redis.testing import Harness
 
@@ -186,13 +187,32 @@ async def test_retries_what_has_failed_at_a_step() -> None:
         assert (await h.scheduler.status("flaky-2")).status is ExecutionStatus.COMPLETED
 
 
-async def test_an_operation_is_resumed_where_it_was(scheduler: zart.DurableScheduler) -> None:
-    for number in range(5):
-        await scheduler.start(f"a-{number}", "tagged")
-    page = await scheduler.list_executions(order="oldest", limit=2)
-    result = await scheduler.cancel_many(task_name="tagged", cursor=page.cursor)
-    assert result.done == 3
-    assert (await scheduler.status("a-0")).status is ExecutionStatus.SCHEDULED
+@pytest.mark.parametrize("operation", ["cancel_many", "restart_many"])
+async def test_an_operation_is_resumed_where_it_was(scheduler: zart.DurableScheduler, operation: str) -> None:
+    await scheduler.start_many([(f"a-{number}", "tagged", None) for number in range(450)])
+    results: list[bulk.BulkResult] = []
+
+    def stop(result: bulk.BulkResult) -> None:
+        results.append(result)
+        raise KeyError("interrupted")
+
+    with pytest.raises(KeyError):
+        await getattr(scheduler, operation)(task_name="tagged", on_progress=stop)
+    rest = await getattr(scheduler, operation)(task_name="tagged", cursor=results[0].cursor)
+    assert (results[0].done, rest.done) == (200, 250)
+    with pytest.raises(zart.InvalidInput, match="no cursor"):
+        await getattr(scheduler, operation)(task_name="tagged", cursor="x")
+
+
+async def test_the_doctor_finds_a_tag_that_is_not_listed(
+    scheduler: zart.DurableScheduler, raw: redis.Redis, prefix: str
+) -> None:
+    await scheduler.start("a", "tagged", tags={"customer": "acme", "region": "eu"})
+    raw.zrem(f"{prefix}tag:customer:acme", "a")
+    (finding,) = await scheduler.doctor(repair=True)
+    assert (finding.problem, finding.subject) == (Problem.INDEX, "a")
+    assert await ids(scheduler, tags={"customer": "acme"}) == ["a"]
+    assert await scheduler.doctor() == []
 
 
 async def test_an_empty_filter_is_refused(scheduler: zart.DurableScheduler) -> None:

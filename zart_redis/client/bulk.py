@@ -115,7 +115,7 @@ class Bulk(Admin, Lists, Runs):
         Raises:
             InvalidInput: the filter is invalid.
         """
-        return sum([len(page) async for page in self._pages(filter, None)])
+        return sum([len(page) async for page, _ in self._pages(filter, None)])
 
     async def _for_each(
         self, action: Action, filter: ExecutionFilter, on_progress: Progress | None, cursor: str | None
@@ -123,33 +123,46 @@ class Bulk(Admin, Lists, Runs):
         if not any(value is not None for value in filter.values()):
             raise InvalidInput("an empty filter would select every execution: give a status, a task, tags or the like")
         result = BulkResult()
-        async for page in self._pages(filter, cursor):
+        async for page, cursor_behind in self._pages(filter, cursor):
             for begin in range(0, len(page), AT_ONCE):
                 batch = page[begin : begin + AT_ONCE]
                 outcomes = await asyncio.gather(*map(action, batch), return_exceptions=True)
                 result = _with_outcomes(result, batch, outcomes)
-            result = replace(result, cursor=page.cursor)
+            result = replace(result, cursor=cursor_behind)
             if on_progress is not None:
                 on_progress(result)
         return result
 
-    async def _pages(self, filter: ExecutionFilter, cursor: str | None) -> AsyncIterator[ExecutionPage]:
-        """What the filter selects of what has been created by now. A new run counts as created when it begins, so an
-        execution that is restarted within this millisecond comes again: it is left out."""
+    async def _pages(
+        self, filter: ExecutionFilter, cursor: str | None
+    ) -> AsyncIterator[tuple[ExecutionPage, str | None]]:
+        """What the filter selects of what has been created by now, or by the first call if this one resumes it, and
+        where to resume behind each page. A new run counts as created when it begins, so an execution that is restarted
+        within this millisecond comes again: it is left out."""
         partition = (await self._open()).partitions[0]
         now = await self._time(partition)
+        if cursor is not None:
+            now, cursor = _read_cursor(cursor)
         before = filter.get("created_before")
         filter = {**filter, "created_before": from_ms(now) if before is None else min(from_ms(now), before)}
         may_come_again: set[str] = set()
         while True:
             found = await self.list_executions(**filter, limit=200, cursor=cursor, order="oldest")
             page = ExecutionPage(record for record in found if record.execution_id not in may_come_again)
-            page.cursor = cursor = found.cursor
+            cursor = found.cursor
             if await self._time(partition) <= now:
                 may_come_again.update(record.execution_id for record in page)
-            yield page
+            yield page, None if cursor is None else f"{now}.{cursor}"
             if cursor is None:
                 return
+
+
+def _read_cursor(cursor: str) -> tuple[int, str]:
+    """The time of the first call, and the cursor of the list."""
+    now, _, behind = cursor.partition(".")
+    if not now.isdecimal():
+        raise InvalidInput(f"{cursor!r:.100} is no cursor of a bulk operation")
+    return int(now), behind
 
 
 def _with_outcomes(

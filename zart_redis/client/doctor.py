@@ -37,7 +37,7 @@ class Problem(StrEnum):
     STATUS = "status"
     """Its status is unknown. Not repaired: nothing says what it was."""
     INDEX = "index"
-    """Not listed where its status says, or listed twice."""
+    """Not listed where its status or its tags say, or listed twice."""
     EXPIRY = "expiry"
     """Finished, and will never expire; or live, and will."""
     LEFTOVER = "leftover"

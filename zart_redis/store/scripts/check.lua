@@ -3,7 +3,8 @@
 -- takes: repair, ids...
 --   repair: '1' to repair
 -- returns: pairs (id, finding): 'lost' nothing will ever wake it; 'entry' its stream entry is gone, or held and not pending;
---   'timer' its timer is missing or too late; 'status' its status is unknown; 'index' it is not in the set of its status;
+--   'timer' its timer is missing or too late; 'status' its status is unknown; 'index' it is not in the set of its status,
+--   or of a tag;
 --   'expiry' it is finished and will not expire, or live and will; 'leftover' it is finished and owns waits, timers or
 --   scheduled steps; 'child <name>' nothing holds a scheduled step; 'damaged <why>' it cannot be read, or was set aside;
 --   'orphan' other keys of it remain, but it does not; 'newer <what>' this version does not know it; 'more' it has too
@@ -206,8 +207,8 @@ local function check_fields(id, x)
 end
 
 local function check_index(id, x)
-  local right = KEY.index(x.status, x.bucket)
-  local wrong = not redis.call('ZSCORE', right, id)
+  local right, tags = KEY.index(x.status, x.bucket), redis.call('HGET', KEY.execution(id), FIELD.tags)
+  local wrong = not redis.call('ZSCORE', right, id) or tags and not has_tags(id, tags)
   for _, status in ipairs(STATUSES) do
     local key = KEY.index(status, x.bucket)
     if key ~= right and redis.call('ZSCORE', key, id) then
@@ -222,6 +223,9 @@ local function check_index(id, x)
     if repair then
       redis.call('ZADD', right, x.created, id)
       redis.call('ZADD', KEY.ids, 0, id)
+      if tags then
+        add_tags(id, x.created, tags)
+      end
     end
   end
 end

@@ -6,6 +6,16 @@ local function add_tags(id, created, packed)
   end
 end
 
+-- Whether all of them are in the index.
+local function has_tags(id, packed)
+  for tag, value in pairs(cmsgpack.unpack(packed)) do
+    if not redis.call('ZSCORE', KEY.tag(tag, value), id) then
+      return false
+    end
+  end
+  return true
+end
+
 local function remove_tags(id, packed)
   for tag, value in pairs(cmsgpack.unpack(packed)) do
     redis.call('ZREM', KEY.tag(tag, value), id)
