@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from tests.model.damage import possible_damages
-from tests.model.harness import QUEUES, ModelHarness, owned_keys
+from tests.model.harness import PREFIX, QUEUES, ModelHarness, owned_keys
 from tests.model.strategies import CODES, IDS, ids, twice, which, workers
 from zart_redis.layout import Cause, Lane
 from zart_redis.store.replies import Death
@@ -84,7 +84,8 @@ class Services(ModelHarness):
     def lease_ends(self, worker: str) -> None:
         """It may be slow, and still act until another worker notices."""
         self.leaving.add(worker)
-        self.step(lambda: None, self.zart.leave(worker))
+        self.client.zadd(f"{PREFIX}workers", {worker: 1})
+        self.compare()
 
     @rule(
         worker=workers,

@@ -57,7 +57,7 @@ def of_model(model: Model) -> View:
 
 
 def _execution(x: Execution) -> View:
-    fields = {name: _written(getattr(x, name)) for name in _FIELDS.split()}
+    fields = {name: _written(getattr(x, name)) for name in _FIELDS.split()} | {"completions": x.completions or 0}
     hold = (x.hold.times, x.hold.since, x.hold.reason) if x.hold else None
     return fields | {
         "hold": hold,
@@ -200,6 +200,7 @@ def _stored_news(item: bytes) -> News:
 
 def _stored_execution(id: str, fields: dict[str, bytes], snapshot: Snapshot) -> View:
     seen: View = {name: fields.get(name, b"") for name in _FIELDS.split()}
+    seen["completions"] = int(seen["completions"] or 0)  # a counter of 0 may be there or not
     hold = (int(fields["holds"]), int(fields["held_since"]), fields["held"].decode()) if "held" in fields else None
     return seen | {
         "hold": hold,

@@ -39,7 +39,9 @@ redis.call('HSET', KEY.heartbeats, HEARTBEAT.at, now(), HEARTBEAT.shortest, shor
 local state = 'lost'
 local layout = redis.call('HGET', KEY.meta, META.layout)
 local is_supported = not layout or string.match(layout, '^%d+') == string.match(LAYOUT.version, '^%d+')
-if is_supported and (joining ~= '0' or redis.call('ZSCORE', KEY.workers, worker)) then
+-- One that has left, or that its pool has found dead, is not revived by a heartbeat that was under way.
+local ends = tonumber(redis.call('ZSCORE', KEY.workers, worker) or 0)
+if is_supported and (joining ~= '0' or ends > 0) then
   state = 'alive'
   redis.call('ZADD', KEY.workers, now() + lease, worker)
   if info ~= '' then
