@@ -143,6 +143,8 @@ class _Checks:
         for kind in ("w", "g", "n"):
             if f"{kind}:{id}" in self.s.raw:
                 self.find("leftover", id, f"{id} has ended and still has {kind}:")
+        if f"m:{id}:receivers" in self.s.raw:
+            self.find("leftover", id, f"{id} has ended and still waits for messages")
         for owner, scope in self.s.children:
             if owner == id:
                 self.find("leftover", id, f"{id} has ended and still has c: of scope {scope}")
@@ -160,6 +162,7 @@ class _Checks:
         else:
             self.parked(id, x, waits, children)
         self.rules(id, x, waits)
+        self.mailbox(id, waits)
         self.limits_of(id, x)
         if ("lost", id) not in self.findings:
             self.timer_of(id, x, waits)
@@ -195,7 +198,7 @@ class _Checks:
             wakes = [
                 wait
                 for wait, due in waits.items()
-                if wait[0] != "p" and (timer <= due < inf or (due == inf and (wait[0] == "w" or timer < inf)))
+                if wait[0] != "p" and (timer <= due < inf or (due == inf and (wait[0] in "wm" or timer < inf)))
             ]
             wakes += self.holding((wait[1:] for wait in waits if wait.startswith("p")), f"x{id}")
             wakes += self.groups(id, children)
@@ -217,6 +220,15 @@ class _Checks:
         """The set from which a worker of the right version will take this."""
         is_known = kind in self.s.hashes.get("unserved", {})
         return [kind] if is_known and member in self.s.zsets.get(f"unserved:{kind}", {}) else []
+
+    def mailbox(self, id: str, waits: Mapping[str, float]) -> None:
+        """Whoever waits for a message is in line, and no message waits for somebody who does."""
+        waiting = [member.partition("\x1f") for member in self.s.zsets.get(f"m:{id}:receivers", {})]
+        if {name[16:] for *_, name in waiting} != {wait[1:] for wait in waits if wait[0] == "m"}:
+            self.say(f"{id} waits for messages as {waits}, and in line are {waiting}")
+        channels = {member.partition("\x1f")[0] for member in self.s.zsets.get(f"m:{id}:messages", {})}
+        if both := channels & {channel for channel, *_ in waiting}:
+            self.say(f"{id} waits for messages that are there, of channels {both}")
 
     def rules(self, id: str, x: Mapping[str, str], waits: Mapping[str, float]) -> None:
         rules = {wait[1:] for wait in waits if wait.startswith("p")} | {x.get("paused_by") or ""} - {""}
@@ -317,6 +329,8 @@ class _Checks:
                     self.find("orphan", key, f"{key} belongs to no execution, or to a run that was not")
             elif kind == "v":
                 self.emitted(key, *rest.rsplit(":", 1))
+            elif kind == "m" and rest.rpartition(":")[0] not in self.x:
+                self.find("orphan", key, f"{key} belongs to no execution")
             elif kind == "d" and f"d{key}" not in self.timer:
                 self.find("orphan", key, f"nothing will remove the dropped steps of {key}")
             elif kind in ("w", "g", "h", "n") and rest not in self.x:

@@ -160,7 +160,9 @@ def take_snapshot(client: redis.Redis, prefix: str) -> Snapshot:
         elif kind == b"hash":
             snapshot.hashes[key] = {n.decode(): v for n, v in zip(value[::2], value[1::2], strict=True)}
         elif kind == b"zset":
-            snapshot.zsets[key] = {n.decode(): float(v) for n, v in zip(value[::2], value[1::2], strict=True)}
+            snapshot.zsets[key] = {
+                n.decode(errors="surrogateescape"): float(v) for n, v in zip(value[::2], value[1::2], strict=True)
+            }
         elif kind == b"set":
             snapshot.sets[key] = {member.decode() for member in value}
         elif kind == b"stream" and not key.startswith("v:"):

@@ -15,14 +15,14 @@ PUBLIC = """\
 AttemptDetail BulkResult BusinessErr Cancelled ConfigurationError DeadlineExceeded DuplicateStepName DurableExecution
 DurableHandler DurableScheduler Err EventClient EventDelivery ExecutionAlreadyExists ExecutionDeadlineExceeded
 ExecutionFailed ExecutionFinished ExecutionInfo ExecutionNotFound ExecutionPage ExecutionRecord ExecutionStatus
-ExecutionTimeout Failure HandlerCrashed HandlerError HistoryTooLong InvalidInput Limit LimitRecord MaxRetriesExhausted
-NestedStepError NoExecutionContext Ok PauseRule PayloadTooLarge Progress QueueRecord RecurringNotFound RecurringRecord
-RedisUnavailable RemoteError ReplayMismatch RerunReport Restarted RetriesExhausted RetryConfig RetryExhausted
-RunDetail RunSummary SchedulerError SerializationError Settings StartRequest StartedRun Stats StepBusinessError
-StepCall StepDetail StepError StepFailed StepFailure StepFunction StepHandle StepStatus StreamItem TaskError TimedOut
-Truncated UnknownTask UntrustedPayload WaitTimedOut Worker WorkerInfo ZartErr ZartError ZartStep ZartStepError capture
-context continue_as_new emit logger now progress require run schedule set_value sleep sleep_until step step_or
-step_or_else sync testing wait wait_for_event zart_durable zart_step
+ExecutionTimeout Failure HandlerCrashed HandlerError HistoryTooLong InvalidInput Limit LimitRecord MailboxFull
+MaxRetriesExhausted NestedStepError NoExecutionContext Ok PauseRule PayloadTooLarge Progress QueueRecord
+RecurringNotFound RecurringRecord RedisUnavailable RemoteError ReplayMismatch RerunReport Restarted RetriesExhausted
+RetryConfig RetryExhausted RunDetail RunSummary SchedulerError SerializationError Settings StartRequest StartedRun
+Stats StepBusinessError StepCall StepDetail StepError StepFailed StepFailure StepFunction StepHandle StepStatus
+StreamItem TaskError TimedOut Truncated UnknownTask UntrustedPayload WaitTimedOut Worker WorkerInfo ZartErr ZartError
+ZartStep ZartStepError capture context continue_as_new emit logger now progress receive require run schedule send
+set_value sleep sleep_until start step step_or step_or_else sync testing wait wait_for_event zart_durable zart_step
 """
 
 SIGNATURES = {
@@ -43,6 +43,9 @@ SIGNATURES = {
     "set_value": "(key, value)",
     "progress": "(done, total, note)",
     "continue_as_new": "(data)",
+    "start": "(handler, execution_id, data, *, queue)",
+    "send": "(name, execution_id, channel, payload)",
+    "receive": "(name, *, channel, timeout, type)",
     "zart_step": "(name, *, retry, timeout, timeout_scope, raises)",
     "zart_durable": "(name, *, timeout, on_failure, retry, queue, retention, limits)",
     "DurableScheduler.start": "(self, execution_id, task_name, data, *, queue, delay, if_live, if_finished, expires)",
@@ -55,6 +58,7 @@ SIGNATURES = {
     "DurableScheduler.start_and_wait_for": "(self, handler, execution_id, data, timeout)",
     "DurableScheduler.cancel": "(self, execution_id, *, reason)",
     "DurableScheduler.offer_event": "(self, execution_id, name, payload)",
+    "DurableScheduler.send": "(self, execution_id, channel, payload, *, message_id, start)",
     "DurableScheduler.list_executions": "(self, *, status, task_name, queue, limit, cursor, order)",
     "DurableScheduler.stats": "(self)",
     "DurableScheduler.follow": "(self, execution_id, stream, *, after, type)",

@@ -19,6 +19,7 @@ from zart_redis.errors import (
     HandlerCrashed,
     HistoryTooLong,
     InvalidInput,
+    MailboxFull,
     MaxRetriesExhausted,
     NestedStepError,
     NoExecutionContext,
@@ -52,8 +53,10 @@ if TYPE_CHECKING:
         emit,
         now,
         progress,
+        receive,
         require,
         schedule,
+        send,
         set_value,
         sleep,
         sleep_until,
@@ -65,16 +68,16 @@ if TYPE_CHECKING:
     )
     from zart_redis.body_log import logger
     from zart_redis.calls import StepCall
+    from zart_redis.children import start
     from zart_redis.client.admin import RerunReport
     from zart_redis.client.bulk import BulkResult
-    from zart_redis.client.connection import EventClient
+    from zart_redis.client.delivery import EventClient
     from zart_redis.client.history import AttemptDetail, RunDetail, RunSummary, StepDetail, StepStatus
     from zart_redis.client.limits import LimitRecord
     from zart_redis.client.lists import ExecutionPage, Stats
     from zart_redis.client.queues import QueueRecord
     from zart_redis.client.recurring import RecurringRecord
     from zart_redis.client.scheduler import DurableScheduler
-    from zart_redis.client.starting import StartRequest
     from zart_redis.emissions import Progress, Restarted, StreamItem, Truncated
     from zart_redis.engine.scope import StepHandle
     from zart_redis.handlers import DurableExecution, DurableHandler, zart_durable
@@ -101,6 +104,7 @@ if TYPE_CHECKING:
     )
     from zart_redis.retry import RetryConfig
     from zart_redis.settings import Settings
+    from zart_redis.starting import StartRequest
     from zart_redis.steps import StepFunction, ZartStep, run, zart_step
     from zart_redis.worker.worker import Worker
 
@@ -110,8 +114,8 @@ __all__ = [
     "RetryConfig", "Limit",
     # in a body
     "require", "step", "step_or", "step_or_else", "run", "schedule", "wait", "sleep", "sleep_until", "wait_for_event",
-    "capture", "now", "emit", "set_value", "progress", "continue_as_new", "context", "logger",
-    "ExecutionInfo", "StepHandle",
+    "capture", "now", "emit", "set_value", "progress", "send", "receive", "start", "continue_as_new", "context",
+    "logger", "ExecutionInfo", "StepHandle",
     # outcomes
     "Ok", "BusinessErr", "ZartErr", "Err",
     "Failure", "StepFailure", "ExecutionDeadlineExceeded", "RetriesExhausted", "HandlerError",
@@ -129,19 +133,20 @@ __all__ = [
     "PayloadTooLarge", "RemoteError", "StepError", "StepBusinessError", "ZartStepError", "RetryExhausted", "TimedOut",
     "DeadlineExceeded", "TaskError", "StepFailed", "MaxRetriesExhausted", "ExecutionTimeout", "Cancelled",
     "HandlerCrashed", "HistoryTooLong", "SchedulerError", "ExecutionAlreadyExists", "ExecutionNotFound",
-    "ExecutionFinished", "ExecutionFailed", "RecurringNotFound", "WaitTimedOut", "UnknownTask",
+    "ExecutionFinished", "ExecutionFailed", "MailboxFull", "RecurringNotFound", "WaitTimedOut", "UnknownTask",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:  # type checkers follow the imports above, and so report a name that does not exist
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "api": "capture context continue_as_new emit now progress require schedule set_value sleep sleep_until "
-            "step step_or step_or_else wait wait_for_event",
+            "api": "capture context continue_as_new emit now progress receive require schedule send set_value sleep "
+            "sleep_until step step_or step_or_else wait wait_for_event",
+            "children": "start",
             "body_log": "logger",
             "calls": "StepCall",
             "client.admin": "RerunReport",
-            "client.connection": "EventClient",
+            "client.delivery": "EventClient",
             "client.history": "AttemptDetail RunDetail RunSummary StepDetail StepStatus",
             "client.limits": "LimitRecord",
             "client.lists": "ExecutionPage Stats",
@@ -149,7 +154,7 @@ if not TYPE_CHECKING:  # type checkers follow the imports above, and so report a
             "client.queues": "QueueRecord",
             "client.recurring": "RecurringRecord",
             "client.scheduler": "DurableScheduler",
-            "client.starting": "StartRequest",
+            "starting": "StartRequest",
             "emissions": "Progress Restarted StreamItem Truncated",
             "engine.scope": "StepHandle",
             "handlers": "DurableExecution DurableHandler zart_durable",

@@ -19,6 +19,7 @@ from zart_redis.codec import Codec, check_size, codec_for
 from zart_redis.durations import Duration, to_ms
 from zart_redis.emissions import encode_progress
 from zart_redis.engine.emitting import Emitted
+from zart_redis.engine.journal import receive_argument
 from zart_redis.engine.scope import StepHandle, current_body, current_emitter, current_info
 from zart_redis.errors import InvalidInput, StepBusinessError, StepFailed
 from zart_redis.layout import Emission
@@ -191,6 +192,62 @@ async def wait_for_event(name: str, timeout: Duration | None = None, *, type: An
     return await current_body().wait_for_event(name, argument, codec_for(type))
 
 
+async def send(name: str, execution_id: str, channel: str, payload: Any) -> None:
+    """Send a message to another execution, once, however often the body is replayed; see `receive`.
+
+    When this returns, the message is in the mailbox of the execution: messages of one sender keep their order.
+
+    Args:
+        name: the key under which it is recorded that the message was sent.
+
+    Raises:
+        ExecutionNotFound: there is no such execution.
+        ExecutionFinished: it has finished.
+        MailboxFull: too many messages wait for it.
+        SerializationError: the payload cannot be encoded.
+        PayloadTooLarge: it is larger than `max_payload`.
+
+    Example:
+        >>> await zart.send("report", parent_id, "results", total)
+    """
+    body = current_body()
+    check_name(execution_id, "an execution id")
+    what = f"a message of channel {check_name(channel, 'the name of a channel')!r}"
+    data = check_size(body.max_payload, _ANY.encode(payload, what), what)
+    await body.send(name, execution_id, channel, data)
+
+
+@overload
+async def receive(name: str, *, channel: str | None = None, timeout: Duration | None = None) -> Any: ...
+@overload
+async def receive(name: str, *, channel: str | None = None, timeout: Duration | None = None, type: type[T]) -> T: ...
+@overload
+async def receive(name: str, *, channel: str | None = None, timeout: Duration | None = None, type: Any) -> Any: ...
+async def receive(name: str, *, channel: str | None = None, timeout: Duration | None = None, type: Any = Any) -> Any:
+    """Take the oldest message of a channel; see `DurableScheduler.send`. Waits for one if there is none.
+
+    Each message is received once, by one name. Several calls that wait for messages of the same channel get them in the
+    order of the calls. A call that its body cancels takes no message. Messages belong to the execution's id: those that
+    a run has not received are there for the next one.
+
+    Args:
+        name: the key under which the message is recorded.
+        channel: by default `name`.
+        timeout: maximum duration, which is fixed at the first call.
+        type: what the payload is read as.
+
+    Raises:
+        DeadlineExceeded: the timeout has passed.
+        SerializationError: the payload cannot be read as `type`. The message is received nevertheless.
+
+    Example:
+        >>> order = await zart.receive(f"order-{n}", channel="orders", timeout="1h", type=Order)
+    """
+    timeout_ms = None if timeout is None else to_ms(timeout, what="timeout")
+    channel = check_name(name if channel is None else channel, "the name of a channel")
+    return await current_body().receive(name, receive_argument(timeout_ms, channel), codec_for(type))
+
+
 @overload
 async def capture(name: str, f: Callable[[], Awaitable[T]], *, type: Any = None) -> T: ...
 @overload
@@ -287,8 +344,10 @@ __all__ = [
     "emit",
     "now",
     "progress",
+    "receive",
     "require",
     "schedule",
+    "send",
     "set_value",
     "sleep",
     "sleep_until",

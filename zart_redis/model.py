@@ -67,6 +67,8 @@ class WaitKind(StrEnum):
 
     SLEEP = "sleep"
     EVENT = "event"
+    MESSAGE = "message"
+    """A message; the wait is named by the call that receives it."""
     TIMER = "timer"
     """A timer of asyncio."""
     RETRY = "retry"

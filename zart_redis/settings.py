@@ -176,6 +176,9 @@ class Settings:
     max_stream: int = _setting(10_000, _whole(1), "a whole number, at least 1")
     """How many of the newest items of each stream of an execution are kept; up to twice as many for a while."""
 
+    max_mailbox: int = _setting(10_000, _whole(1), "a whole number, at least 1")
+    """How many messages may wait for an execution. Their payloads may together have 64 times `max_payload`."""
+
     secrets: tuple[str, ...] = _setting(
         (),
         _secrets,

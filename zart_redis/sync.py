@@ -29,7 +29,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Self, TypeVar
 
-from zart_redis.client import connection, scheduler
+from zart_redis.client import delivery, scheduler
 from zart_redis.client.connection import Client
 
 __all__ = ["DurableScheduler", "EventClient"]
@@ -264,7 +264,7 @@ def _close_all() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-class EventClient(BlockingClient[connection.EventClient], of=connection.EventClient):
+class EventClient(BlockingClient[delivery.EventClient], of=delivery.EventClient):
     """A client for services that only deliver events; it needs no handlers.
 
     Example:
@@ -272,7 +272,8 @@ class EventClient(BlockingClient[connection.EventClient], of=connection.EventCli
         >>> events.offer_event("order-1", "shipped", {"tracking": "ZR-1"})
     """
 
-    offer_event = blocking(connection.EventClient.offer_event)
+    offer_event = blocking(delivery.EventClient.offer_event)
+    send = blocking(delivery.EventClient.send)
 
 
 class DurableScheduler(BlockingClient[scheduler.DurableScheduler], of=scheduler.DurableScheduler):
@@ -307,6 +308,7 @@ class DurableScheduler(BlockingClient[scheduler.DurableScheduler], of=scheduler.
     # manage
     cancel = blocking(scheduler.DurableScheduler.cancel)
     offer_event = blocking(scheduler.DurableScheduler.offer_event)
+    send = blocking(scheduler.DurableScheduler.send)
     retry_step = blocking(scheduler.DurableScheduler.retry_step)
     restart = blocking(scheduler.DurableScheduler.restart)
     rerun_steps = blocking(scheduler.DurableScheduler.rerun_steps)

@@ -218,14 +218,14 @@ async def test_records_waits_and_fields_of_unknown_kinds_stay(
     async with running_worker(scheduler, warm=0):
         await scheduler.start_for(job, "it")
         await reaches(scheduler, "it", "waiting", "event go")
-        raw.hset(f"{prefix}r:it:1", "mail", b"mwhatever")
+        raw.hset(f"{prefix}r:it:1", "mail", b"ywhatever")
         raw.hset(f"{prefix}x:it", "future", "1")
         await scheduler.offer_event("it", "go", 4)
         assert "'mail'" in await held(scheduler, "it")
         raw.zadd(f"{prefix}w:it", {"?later": 5})
         found = {(f.subject.removeprefix(prefix), f.detail) for f in await scheduler.doctor(repair=True)}
         assert found == {("r:it:1", "record mail"), ("it", "field future"), ("it", "wait ?later")}
-        assert raw.hget(f"{prefix}r:it:1", "mail") == b"mwhatever"
+        assert raw.hget(f"{prefix}r:it:1", "mail") == b"ywhatever"
         raw.hdel(f"{prefix}r:it:1", "mail")
         assert await scheduler.wait_for(job, "it", SOON) == 5
         assert raw.hget(f"{prefix}x:it", "future") == b"1"

@@ -20,7 +20,7 @@ from zart_redis.engine.history import History
 from zart_redis.engine.journal import Stamp, encode_result, stamped
 from zart_redis.engine.lifecycle import BodyRun
 from zart_redis.engine.observer import Observer, PassEnd
-from zart_redis.engine.ports import ChildRequest, Completion, News, WaitRequest
+from zart_redis.engine.ports import ChildRequest, Completion, News, StartArguments, WaitRequest
 from zart_redis.engine.threads import StepThreads
 from zart_redis.handlers import DurableHandler
 from zart_redis.layout import Record
@@ -53,6 +53,8 @@ class MemoryPort:
         self.recorded: list[str] = []
         self.paused: str | None = None
         """The only pause rule, which holds every step in place."""
+        self.elsewhere: list[tuple[str, str, str]] = []
+        """What was sent to other executions, or started: what identifies each."""
         self.fenced = False
         self.outcome: tuple[str, Any] | None = None
         self.scope, self.failure = "1", b""
@@ -239,6 +241,12 @@ class MemoryPort:
         self.attempts += 1
         self.waits, self.groups, self.inbox = {}, {}, []
         self.records = {name: record for name, record in self.records.items() if record[:1] not in (b"b", b"z", b"T")}
+
+    async def send(self, execution_id: str, channel: str, payload: bytes, key: str) -> None:
+        self.elsewhere.append(("send", execution_id, key))
+
+    async def start(self, arguments: StartArguments, nonce: bytes) -> None:
+        self.elsewhere.append(("start", arguments.execution_id, nonce.hex()))
 
     async def release(self, delay_ms: int | None) -> None:
         self._check()

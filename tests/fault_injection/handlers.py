@@ -299,6 +299,29 @@ async def limited(data: dict[str, str]) -> str:
     return data["number"]
 
 
+@zart_durable("reference-talking")
+async def talking(other: str) -> list[Any]:
+    """Receives, gives a message back that came too late, sends, and starts."""
+    seen = [await zart.receive("first", channel="news")]
+    losing = asyncio.ensure_future(zart.receive("losing", channel="news"))
+    await zart.wait_for_event("go")
+    losing.cancel()
+    await zart.start(listening, other)
+    seen += [await zart.receive(f"then-{n}", channel="news") for n in range(2)]
+    for value in seen:
+        await zart.send(f"send-{value}", other, "values", value)
+    try:
+        await zart.receive("nothing", channel="news", timeout="1h")
+    except zart.DeadlineExceeded:
+        seen.append("nothing more")
+    return seen
+
+
+@zart_durable("reference-listening")
+async def listening(_: None = None) -> list[Any]:
+    return [await zart.receive(f"value-{n}", channel="values") for n in range(3)]
+
+
 SWITCH = {"mended": False}
 
 

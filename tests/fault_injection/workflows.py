@@ -31,6 +31,7 @@ from tests.fault_injection.handlers import (
     retries,
     sleeps,
     stranger,
+    talking,
     timeouts,
     twice,
 )
@@ -219,6 +220,27 @@ async def drive_limited(client: Client, harness: FaultHarness) -> None:
     assert await harness.ids("limited-") == {1, 2, 3, 4}
 
 
+async def sent(client: Client, number: int) -> None:
+    try:
+        await client.send("it", "news", number, message_id=f"news-{number}", start=(talking, "other"))
+    except zart.ExecutionFinished:
+        pass
+
+
+async def drive_talking(client: Client, harness: FaultHarness) -> None:
+    """The second message and the event come together: the call that waits for the message loses."""
+    await sent(client, 1)
+    await harness.settle()
+    await offered(client, "it", "go")
+    await sent(client, 2)
+    await sent(client, 3)
+    await harness.until("2h")
+    await harness.finish("it")
+    await harness.finish("other")
+    assert (await client.status("it")).output == [1, 2, 3, "nothing more"]
+    assert (await client.status("other")).output == [1, 2, 3]
+
+
 @dataclass(frozen=True)
 class Workflow:
     name: str
@@ -253,6 +275,7 @@ WORKFLOWS = [
     Workflow("drain", drive_drained),
     Workflow("task that no worker knows", drive_stranger),
     Workflow("limits", drive_limited),
+    Workflow("messages, and executions started by others", drive_talking),
     Workflow("races, timers and cancelled branches", drive_races),
 ]
 

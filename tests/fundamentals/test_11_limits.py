@@ -190,7 +190,7 @@ async def _shows(scheduler: zart.DurableScheduler, execution_id: str, waiting_fo
 async def test_a_run_that_its_starter_knew_nothing_of_is_limited_at_its_claim(
     scheduler: zart.DurableScheduler, worker: zart.Worker, tenant: Limited, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_scheduler, "_declared", lambda request: None)
+    monkeypatch.setattr(client_scheduler, "declared_handler", lambda task_name: None)
     ids = [f"acme-{number}" for number in range(4)]
     for number, execution_id in enumerate(ids):
         await scheduler.start(execution_id, tenant.handler.name, {"account": "acme", "number": number})
@@ -279,7 +279,7 @@ async def test_limits_need_a_namespace_with_one_partition(
     ):
         with pytest.raises(zart.ConfigurationError, match="limits work only with one"):
             await scheduler.start_for(tenant.handler, "one", Import("acme"))
-        monkeypatch.setattr(client_scheduler, "_declared", lambda request: None)
+        monkeypatch.setattr(client_scheduler, "declared_handler", lambda task_name: None)
         await scheduler.start("one", tenant.handler.name, {"account": "acme"})
         held = ("held: limits work only with one partition",)
         await until(lambda: _shows(scheduler, "one", held))

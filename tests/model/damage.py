@@ -16,7 +16,7 @@ Damage = tuple[str, ...]
 """One command: its name, the key without the prefix, and other arguments."""
 
 SPARED = ("h", "meta", "workers", "worker_info", "queues", "buckets", "purged_epoch", "damaged",
-          "heartbeats", "rejoined", "traced", "limits", "counters", "rates")  # fmt: skip
+          "heartbeats", "rejoined", "traced", "limits", "counters", "rates", "m")  # fmt: skip
 """Kinds of keys that are not damaged here: the invariants do not look at them, and the doctor needs some of them to
 find executions. Neither are fields of x:, which `bad_input` damages."""
 

@@ -15,6 +15,7 @@ _CHANCES = {
     "complete_step": 5,
     "schedule": 3,
     "deliver": 3,
+    "send": 3,
     "clock_jumps": 2,
     "due": 2,
     "record": 2,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from functools import partial
 
-from tests.model.records import failed_at, is_failure, is_final, matches_any, stamp, success_at
+from tests.model.records import SEPARATOR, failed_at, is_failure, is_final, matches_any, stamp, success_at
 from tests.model.state import ABSENT, Child, Claim, Entry, Event, Execution, Hold, Loaded, Refused, Rule, StartOptions
 from tests.model.transitions_base import TransitionsBase
 from zart_redis.model import EventDelivery
@@ -118,6 +118,7 @@ class Model(TransitionsBase):
         if not x.live:
             return Cancelled(False, x.status)
         x.reason = reason
+        self._return_messages(x)
         self._complete(x, "cancelled", retention)
         return Cancelled(True, None)
 
@@ -137,6 +138,28 @@ class Model(TransitionsBase):
         if awaited:
             self._wake(x)
         return EventDelivery.DELIVERED if awaited else EventDelivery.BUFFERED
+
+    def send(
+        self, id: str, channel: str, payload: bytes, key: str, most: int, start: tuple[str, str, bytes] | None
+    ) -> str:
+        x, mailbox = self.executions.get(id), self.mailboxes[id]
+        if x and key in mailbox.keys:
+            return "sent"
+        if not (x and x.live) and start is None:
+            return x.status if x else "missing"
+        if len(mailbox.messages) >= most:
+            return "full"
+        if x and x.live:
+            self._catch_up(x)
+        elif start is not None:
+            x = self._begin(x, id, *start, None)
+            self._admit(x)
+        assert x
+        mailbox.keys.add(key)
+        mailbox.messages.add((channel, mailbox.next(), payload))
+        if self._match(x, channel):
+            self._wake(x)
+        return "sent"
 
     def pause(self, rule: Rule) -> None:
         self.rules[rule.id] = rule
@@ -197,10 +220,15 @@ class Model(TransitionsBase):
         gone: Sequence[tuple[str, str]],
     ) -> Parked:
         x = self._held(claim)
+        channels = []
         for letter, name in gone:
             x.waits.pop(letter + name, None)
+            channels += self._withdraw_receive(x, name) if letter == "m" else []
         is_over = [self._register(x, *wait) for wait in waits]
+        channels += [argument.split(SEPARATOR)[1] for letter, _, argument in waits if letter == "m"]
         fired = self._fire_overdue(x)
+        for channel in channels:
+            self._match(x, channel)
         newest = x.completions or 0
         if newest > seen or any(is_over) or fired:
             x.news = [news for news in x.news if news.number > seen]
@@ -399,6 +427,7 @@ class Model(TransitionsBase):
         ]
         for id in gone:
             del self.executions[id]
+            self.mailboxes.pop(id, None)
         return len(gone)
 
     def repair(self, work: Execution | Child) -> None:

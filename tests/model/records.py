@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from tests.model.state import Event
 from zart_redis import names
 
-FAILURES = "bzT"
-"""The letters of failures: of a step, and of a wait that timed out."""
+FAILURES = "bzTN"
+"""The letters of failures: of a step, and of waits that timed out."""
 
 
-TIMER_PREFIX = "\x1f"
+TIMER_PREFIX = SEPARATOR = "\x1f"
 
 
 def stamp(now: int, number: int = 0) -> bytes:
@@ -21,7 +21,7 @@ def time_of(record: bytes) -> int:
 
 
 def is_final(record: bytes | None) -> bool:
-    return record is not None and chr(record[0]) in "vbzcSTF"
+    return record is not None and chr(record[0]) in "vbzcSTFMN"
 
 
 def is_failure(record: bytes | None) -> bool:
@@ -36,7 +36,7 @@ def success_at(record: bytes, event: Event | None) -> int | None:
     """When a success was recorded; None if the record is not one."""
     if record.startswith(b"w") and event:
         return event.at
-    return time_of(record) if chr(record[0]) in "vcS" else None
+    return time_of(record) if chr(record[0]) in "vcSM" else None
 
 
 def matches_any(patterns: Sequence[str], name: str) -> bool:

@@ -103,6 +103,21 @@ class Event(NamedTuple):
     at: int
 
 
+@dataclass
+class Mailbox:
+    """The messages of an id, over all runs."""
+
+    number: int = 0
+    """How many messages, and waits for one, have been numbered."""
+    messages: set[tuple[str, int, bytes]] = field(default_factory=set)
+    """Channel, number, payload."""
+    keys: set[str] = field(default_factory=set)
+
+    def next(self) -> int:
+        self.number += 1
+        return self.number
+
+
 class News(NamedTuple):
     """A completion that the worker of a body has not recorded itself."""
 
@@ -174,9 +189,9 @@ class Execution:
     fail_reason: str = ""
     deadline: int | None = None
     waits: dict[str, int | None] = field(default_factory=dict)
-    """What will end by itself of what the body waits for, and when: the letter of a sleep (s), an event (w), a timer of
-    asyncio (t), a retry (a) or a pause rule (p) with a name, a delayed start (d), another
-    worker (u), other code (h), the end of a run that has not begun (e)."""
+    """What will end by itself of what the body waits for, and when: the letter of a sleep (s), an event (w), a message
+    (m), a timer of asyncio (t), a retry (a) or a pause rule (p) with a name, a delayed start (d), another worker (u),
+    other code (h), the end of a run that has not begun (e)."""
     completions: int | None = None
     """How many completions have been numbered."""
     news: list[News] = field(default_factory=list)
@@ -188,6 +203,8 @@ class Execution:
     hold: Hold | None = None
     kept_by: str = ""
     """The worker that keeps the parked body in memory."""
+    receivers: set[tuple[str, int, str]] = field(default_factory=set)
+    """Who waits for a message: channel, number, name."""
     groups: dict[str, set[str]] = field(default_factory=dict)
     """Group -> the scheduled steps it still waits for."""
     children: dict[str, Child] = field(default_factory=dict)

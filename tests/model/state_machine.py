@@ -18,6 +18,7 @@ from tests.model.records import without_nonce
 from tests.model.services import Services
 from tests.model.state import Execution, Loaded, Rule, StartOptions
 from tests.model.strategies import (
+    CHANNELS,
     CHILDREN,
     CODES,
     PATTERNS,
@@ -39,8 +40,10 @@ from tests.model.strategies import (
     waits,
     which,
 )
+from zart_redis.errors import ExecutionFinished, ExecutionNotFound, MailboxFull
 from zart_redis.layout import Size
 from zart_redis.model import EventDelivery
+from zart_redis.store.mailbox import MessageKey, StartOfRun
 from zart_redis.store.replies import Parked, Rerun
 
 
@@ -129,6 +132,41 @@ class Machine(Services):
         answer = self.step(lambda: self.model.deliver(id, name, payload), call, twice=twice)
         if answer in (EventDelivery.DELIVERED, EventDelivery.BUFFERED):
             self.remember(id, f"event {name}")
+
+    @rule(
+        id=ids,
+        channel=st.sampled_from(CHANNELS),
+        payload=values,
+        key=st.sampled_from("1234") | st.none(),
+        most=st.sampled_from((1, 3, 100)),
+        start=st.none() | st.tuples(st.sampled_from(TASKS), st.sampled_from(QUEUES), values),
+        twice=twice,
+    )
+    def send(
+        self,
+        id: str,
+        channel: str,
+        payload: bytes,
+        key: str | None,
+        most: int,
+        start: tuple[str, str, bytes] | None,
+        twice: bool = False,
+    ) -> None:
+        message = MessageKey.fresh() if key is None else MessageKey.given(key)
+        run = start and StartOfRun(*start, None, "")
+
+        async def call() -> str:
+            try:
+                await self.zart.send(id, channel, payload, message._replace(keep_ms=None), (most, 1000), run)
+            except ExecutionNotFound:
+                return "missing"
+            except ExecutionFinished as error:
+                return error.status
+            except MailboxFull:
+                return "full"
+            return "sent"
+
+        self.step(lambda: self.model.send(id, channel, payload, message.text, most, start), call(), twice=twice)
 
     def remember(self, id: str, what: str) -> None:
         self.sent[id, what] = Sent(self.model.executions[id], self.line.sent, self.line.reply.result())
@@ -266,12 +304,14 @@ class Machine(Services):
 
     def awaits(self, x: Execution, asked: list[tuple[str, str, str]], left: list[tuple[str, str]]) -> bool:
         """Whether a body that parks so waits for anything."""
-        waits, records = x.waits.copy(), x.records[x.scope].copy()
+        waits, records, receivers = x.waits.copy(), x.records[x.scope].copy(), x.receivers.copy()
+        number = self.model.mailboxes[x.id].number
         for letter, name in left:
             x.waits.pop(letter + name, None)
         is_over = [self.model._register(x, *wait) for wait in asked]
         awaits = bool(x.waits or x.groups or any(is_over))
-        x.waits, x.records[x.scope] = waits, records
+        x.waits, x.records[x.scope], x.receivers = waits, records, receivers
+        self.model.mailboxes[x.id].number = number
         return awaits
 
     def as_asked(self, argument: str) -> str:

@@ -3,6 +3,7 @@
 from hypothesis import strategies as st
 
 from tests.model.harness import WORKERS
+from tests.model.records import SEPARATOR
 from tests.model.state import StartOptions
 
 IDS = ("a", "a:1", "a*", "ü/✓", '1f"\\')
@@ -12,6 +13,7 @@ TRIED = ("try", "try*")
 CHILDREN = ("c", "=c", "c/✓", "[c]")
 WAITED = ("e", "e?", "ü,1")
 TIMED = ("1.1", "2.1")
+CHANNELS = ("m", "m m", "m:1")
 RULES = ("aa", "bb", "cc")
 CODES = ("old", "new")
 PATTERNS = ("*", "?", "n*", "c", "e?", "[c]", "*✓")
@@ -40,6 +42,11 @@ waits = st.one_of(
     st.tuples(st.just("s"), st.sampled_from(WAITED[:2]), durations.map(str)),
     st.tuples(st.just("s"), st.sampled_from(WAITED[:2]), st.sampled_from(("@-10", "@0", "@10", "@1000"))),
     st.tuples(st.just("w"), st.sampled_from(WAITED), st.just("") | durations.map(str)),
+    st.tuples(
+        st.just("m"),
+        st.sampled_from(WAITED + STEPS[:1]),
+        st.builds(SEPARATOR.join, st.tuples(st.just("") | durations.map(str), st.sampled_from(CHANNELS))),
+    ),
     st.tuples(st.just("t"), st.sampled_from(TIMED), st.sampled_from(("@-10", "@0", "@10", "@1000"))),
     st.tuples(st.just("a"), st.sampled_from(TRIED), st.just("")),
     st.tuples(st.just("p"), st.sampled_from(RULES), st.just("")),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from tests.model.records import TIMER_PREFIX, stamp
-from tests.model.state import Blame, Child, Claim, Entry, Execution, News, Refused, Rule
+from tests.model.records import SEPARATOR, TIMER_PREFIX, stamp
+from tests.model.state import Blame, Child, Claim, Entry, Execution, Mailbox, News, Refused, Rule
 from zart_redis import names
 
 CONCURRENCY = {"one": 1, "two": 2, "two\x1fkey": 2}
@@ -29,6 +29,7 @@ class TransitionsBase:
         self.slots: dict[str, set[str]] = defaultdict(set)
         """Counter of a limit -> executions that hold a slot."""
         self.lines: dict[str, list[str]] = defaultdict(list)
+        self.mailboxes: defaultdict[str, Mailbox] = defaultdict(Mailbox)
         self.purged_epoch = 0
         """What Redis has kept of the fences of purged executions."""
 
@@ -51,6 +52,7 @@ class TransitionsBase:
 
     def _break_off(self, x: Execution) -> None:
         if x.live:
+            self._return_messages(x)
             self._complete(x, "cancelled", 0)
 
     def _complete(self, x: Execution, status: str, retention: int) -> None:
@@ -147,6 +149,7 @@ class TransitionsBase:
 
     def _forget_waits(self, x: Execution) -> None:
         x.hold = None
+        x.receivers.clear()
         x.waits.clear()
         x.groups.clear()
         x.news.clear()
@@ -201,7 +204,8 @@ class TransitionsBase:
 
     def news(self, x: Execution) -> list[tuple[str, str, bytes]]:
         """What others have completed, as a worker learns of it."""
-        return [self._completion(x, news) for news in x.news]
+        found = [self._completion(x, news) for news in x.news]
+        return [completion for completion in found if completion[2] != b"n"]
 
     def _completion(self, x: Execution, news: News) -> tuple[str, str, bytes]:
         """A completion as a worker learns of it."""
@@ -222,6 +226,9 @@ class TransitionsBase:
             letter, name = wait[0], wait[1:]
             if letter == "t":
                 self._complete_wait(x, letter, name, TIMER_PREFIX + name, f"F{due}".encode())
+            elif letter == "m":
+                x.receivers = {receiver for receiver in x.receivers if receiver[2] != name}
+                self._complete_wait(x, letter, name, name, b"N")
             elif letter in "sw":
                 self._complete_wait(x, letter, name, name, b"S" if letter == "s" else b"T")
         return len(overdue)
@@ -246,13 +253,66 @@ class TransitionsBase:
                 if name not in self.rules:
                     return True
                 x.waits[f"p{name}"] = None
+            case "m":
+                self._register_receive(x, name, *argument.split(SEPARATOR))
             case "s" | "w" if letter == "s" or name not in x.events[x.run]:
                 if name not in records:
-                    due_text = argument[1:] if argument[:1] in ("@", "") else str(self.now + int(argument))
-                    records[name] = f"{letter}{due_text}".encode()
+                    records[name] = f"{letter}{self._due_text(argument)}".encode()
                 if records[name].startswith(letter.encode()):
                     x.waits[letter + name] = int(records[name][1:]) if records[name][1:] else None
         return False
+
+    def _due_text(self, argument: str) -> str:
+        return argument[1:] if argument[:1] in ("@", "") else str(self.now + int(argument))
+
+    # ---- messages ----
+
+    def _register_receive(self, x: Execution, name: str, due: str, channel: str) -> None:
+        records = x.records[x.scope]
+        if records.get(name, b"n").startswith(b"n"):
+            number = f"{self.mailboxes[x.id].next():016}"
+            records[name] = f"m{self._due_text(due)},{number},{channel}".encode()
+        if records[name].startswith(b"m"):
+            due, number, channel = records[name][1:].decode().split(",", 2)
+            x.waits[f"m{name}"] = int(due) if due else None
+            x.receivers.add((channel, int(number), name))
+
+    def _withdraw_receive(self, x: Execution, name: str) -> list[str]:
+        """A message that was recorded for the body, and that it has not received, goes back to its place. Returns the
+        channel of such a message."""
+        channels = []
+        record = x.records[x.scope].get(name, b"")
+        x.receivers = {receiver for receiver in x.receivers if receiver[2] != name}
+        if record.startswith(b"M"):
+            head, _, payload = record[1:-9].partition(SEPARATOR.encode())
+            channels = [head[16:].decode()]
+            self.mailboxes[x.id].messages.add((channels[0], int(head[:16]), payload))
+        if record.startswith((b"M", b"m")):
+            x.records[x.scope][name] = b"n"
+        return channels
+
+    def _return_messages(self, x: Execution) -> None:
+        """What a parked body has been given, and has not seen."""
+        if x.claim or x.id not in self.mailboxes or x.parked_at is None:
+            return
+        for name, record in list(x.records[x.scope].items()):
+            if record.startswith(b"M") and int.from_bytes(record[-9:-6], "big") > x.parked_at:
+                self._withdraw_receive(x, name)
+
+    def _match(self, x: Execution, channel: str) -> bool:
+        """The oldest messages go to those who have waited longest. Returns whether there were any."""
+        messages, given = self.mailboxes[x.id].messages, False
+        while (waiting := sorted(one for one in x.receivers if one[0] == channel)) and (
+            sent := sorted(one for one in messages if one[0] == channel)
+        ):
+            name = waiting[0][2]
+            x.receivers.remove(waiting[0])
+            messages.remove(sent[0])
+            x.waits.pop(f"m{name}", None)
+            record = f"M{sent[0][1]:016}{channel}{SEPARATOR}".encode() + sent[0][2]
+            self._complete_wait(x, "m", name, name, record)
+            given = True
+        return given
 
     def _claim_entries(
         self, worker: str, entries: Sequence[Entry], *, quarantine: bool = False

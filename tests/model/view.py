@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from tests.model.model import Model
-from tests.model.records import without_nonce
-from tests.model.state import Blame, Child, Entry, Event, Execution, Loaded, News
+from tests.model.records import SEPARATOR, without_nonce
+from tests.model.state import Blame, Child, Entry, Event, Execution, Loaded, Mailbox, News
 from tests.snapshot import LANES, Snapshot, lane_of
 from zart_redis.model import BodyClaim, StepClaim
 
@@ -36,6 +36,7 @@ def of_model(model: Model) -> View:
         view |= {f"events {id}:{run}": events for run, events in x.events.items() if events}
         view |= {f"waits {id}": x.waits} if x.waits else {}
         view |= {f"news {id}": x.news} if x.news else {}
+        view |= {f"receivers {id}": x.receivers} if x.receivers else {}
         view |= {f"groups {id}": x.groups} if x.groups else {}
         view |= {f"child {id}:{x.scope} {name}": _child(child) for name, child in x.children.items()}
         view |= {f"past {id}": x.past} if x.past else {}
@@ -46,6 +47,7 @@ def of_model(model: Model) -> View:
             if child.paused_by:
                 paused[child.paused_by].add(name)
             held |= {name: child.hold.code} if child.hold and child.unrunnable else {}
+    view |= {f"mailbox {id}": box for id, box in model.mailboxes.items() if box.number}
     view |= {"held": held} if held else {}
     view |= {f"slots {counter}": slots for counter, slots in model.slots.items() if slots}
     view |= {f"line {counter}": line for counter, line in model.lines.items() if line}
@@ -167,6 +169,10 @@ def of_redis(snapshot: Snapshot) -> View:
                 view[f"records {owner}"] = fields
             case "e":
                 view[f"events {owner}"] = {name: stored_event(value) for name, value in fields.items()}
+            case "m":
+                view[f"mailbox {owner.removesuffix(':state')}"] = _stored_mailbox(
+                    owner.removesuffix(":state"), snapshot
+                )
             case "g":
                 view[f"groups {owner}"] = _stored_groups(fields)
     if held := snapshot.hashes.get("held"):
@@ -182,6 +188,8 @@ def of_redis(snapshot: Snapshot) -> View:
             view[f"slots {key[6:]}"] = {member[1:] for member in members}
         elif key.startswith("line:"):
             view[f"line {key[5:]}"] = [member[1:] for member in sorted(members, key=members.__getitem__)]
+        elif key.startswith("m:") and key.endswith(":receivers"):
+            view[f"receivers {key[2:-10]}"] = {_in_channel(member) for member in members}
         elif key.startswith("w:"):
             view[f"waits {key[2:]}"] = {wait: None if due == math.inf else int(due) for wait, due in members.items()}
     for key, (items, _) in ((key, raw) for key, raw in snapshot.raw.items() if key.startswith("n:")):
@@ -192,6 +200,21 @@ def of_redis(snapshot: Snapshot) -> View:
 def stored_event(value: bytes) -> Event:
     number, at = int.from_bytes(value[9:12], "big"), int.from_bytes(value[12:18], "big")
     return Event(value[18:], value[8:9] == b"D", number, at)
+
+
+def _in_channel(member: str) -> tuple[str, int, str]:
+    channel, _, rest = member.partition(SEPARATOR)
+    return channel, int(rest[:16]), rest[16:]
+
+
+def _stored_mailbox(id: str, snapshot: Snapshot) -> Mailbox:
+    members = map(_in_channel, snapshot.zsets.get(f"m:{id}:messages", {}))
+    messages = {(channel, number, payload.encode(errors="surrogateescape")) for channel, number, payload in members}
+    size = int(snapshot.hashes[f"m:{id}:state"].get("bytes", 0))
+    assert size == sum(len(payload) for *_, payload in messages)
+    return Mailbox(
+        int(snapshot.hashes[f"m:{id}:state"].get("number", 0)), messages, set(snapshot.zsets.get(f"m:{id}:ids", {}))
+    )
 
 
 def _stored_news(item: bytes) -> News:

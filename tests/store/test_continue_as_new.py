@@ -100,7 +100,7 @@ async def test_a_command_that_began_the_old_run_and_is_sent_again_finds_the_new_
     zart: Transitions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nonce = b"of start"
-    monkeypatch.setattr("zart_redis.store.client_transitions._nonce", lambda: nonce)
+    monkeypatch.setattr("zart_redis.store.client_transitions.new_nonce", lambda: nonce)
     held = await begin(zart)
     await zart.continue_as_new(held, b"\x02", None, [])
     assert (await zart.start(ID, TASK, QUEUE, b"\x01", None, 5000, "")).run == 2

@@ -75,7 +75,7 @@ def test_every_command_of_the_scripts_is_known_to_write_or_to_read() -> None:
         re.findall(
             r"\w+",
             "EXISTS GET HEXISTS HGET HGETALL HKEYS HLEN HMGET HRANDFIELD HSCAN HVALS LRANGE PUBLISH SMEMBERS TIME TYPE"
-            " SSCAN XLEN XPENDING XRANGE ZCARD ZRANGE ZRANGEBYSCORE ZRANK ZSCAN ZSCORE",
+            " SSCAN XLEN XPENDING XRANGE ZCARD ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZRANK ZSCAN ZSCORE",
         )
     )
     for name in SCRIPTS:

@@ -18,6 +18,7 @@ from zart_redis.errors import (
     ExecutionTimeout,
     HandlerCrashed,
     InvalidInput,
+    MailboxFull,
     MaxRetriesExhausted,
     NestedStepError,
     NoExecutionContext,
@@ -56,7 +57,13 @@ def examples() -> list[ZartError]:
         *(InvalidInput("x"), PayloadTooLarge("x"), remote),
         *(StepBusinessError("charge", remote), retries, TimedOut("charge", 1.5), DeadlineExceeded("shipped")),
         *(StepFailed("charge", retries), MaxRetriesExhausted(2, remote), ExecutionTimeout(), Cancelled()),
-        *(HandlerCrashed(5), ExecutionAlreadyExists("x", "running"), ExecutionNotFound("x"), RecurringNotFound("x")),
+        *(
+            HandlerCrashed(5),
+            ExecutionAlreadyExists("x", "running"),
+            ExecutionNotFound("x"),
+            RecurringNotFound("x"),
+            MailboxFull("x"),
+        ),
         *(
             ExecutionFinished("x", "failed"),
             ExecutionFailed("x", remote),

@@ -12,7 +12,7 @@ from zart_redis.cli.running import command_line, run_command_line
 from zart_redis.cli.top import top
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    executions.start, executions.status, executions.wait, executions.cancel, executions.event,
+    executions.start, executions.status, executions.wait, executions.cancel, executions.event, executions.send,
     listing.list_executions, listing.stats, listing.workers, top,
     history.runs, history.detail, history.export, history.watch, streams.follow, check_replay,
     repair.retry_step, repair.restart, repair.rerun, repair.purge, repair.doctor,

@@ -1,4 +1,4 @@
-"""The commands for one execution: start, status, wait, cancel, event."""
+"""The commands for one execution: start, status, wait, cancel, event, send."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from zart_redis.cli.command import client_command
 from zart_redis.cli.options import AsJson, ExecutionId, read_json, read_tags
 from zart_redis.cli.running import Code, end
 from zart_redis.client.scheduler import DurableScheduler
-from zart_redis.client.starting import IfFinished, IfLive
 from zart_redis.model import EventDelivery, ExecutionStatus
+from zart_redis.starting import IfFinished, IfLive
 
 DELIVERY_TEXTS = {
     EventDelivery.DELIVERED: "delivered: the execution was waiting for it and resumes",
@@ -115,6 +115,22 @@ async def event(
     """Deliver an event to an execution. The first event of a name counts; later ones are ignored."""
     delivery = await client.offer_event(id, name, read_json(payload, "--payload"))
     output.echo_result({"execution_id": id, "event": name, "delivery": delivery}, DELIVERY_TEXTS[delivery], as_json)
+
+
+@client_command
+async def send(
+    client: DurableScheduler,
+    id: ExecutionId,
+    channel: Annotated[str, typer.Argument(help="Name of the channel.")],
+    payload: Annotated[str | None, typer.Option(help="The message, as JSON.")] = None,
+    message_id: Annotated[
+        str | None, typer.Option(help="Identifies the message: one that was sent before is not sent again.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send a message to an execution. It waits until the execution receives it."""
+    await client.send(id, channel, read_json(payload, "--payload"), message_id=message_id)
+    output.echo_result({"execution_id": id, "channel": channel, "sent": True}, f"sent to {id}", as_json)
 
 
 async def _follow(client: DurableScheduler, execution_id: str, timeout: str | None, as_json: bool) -> Code:

@@ -8,19 +8,17 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from zart_redis import names
-from zart_redis.codec import check_size, codec_for
+from zart_redis.engine.ports import StartArguments
 from zart_redis.errors import (
     ConfigurationError,
-    ExecutionFinished,
-    ExecutionNotFound,
     InvalidInput,
     SerializationError,
     ZartError,
 )
-from zart_redis.model import Clock, EventDelivery, ExecutionStatus, server_clock
+from zart_redis.model import Clock, ExecutionStatus, server_clock
 from zart_redis.registry import HandlerDefinition
 from zart_redis.settings import Settings
+from zart_redis.starting import StartRequest, encode_input, start_arguments
 from zart_redis.store.store import Partition, Store
 
 PATIENCE_SECONDS = 15.0
@@ -90,43 +88,11 @@ class Client:
         supplied = self._clock()
         return await partition.queries.now() if supplied is None else supplied
 
+    def _start_arguments(self, request: StartRequest, handler: HandlerDefinition | None) -> StartArguments:
+        return start_arguments(request, handler, self.settings.max_payload, self.settings.retention)
+
     def _encode_input(self, handler: HandlerDefinition | None, data: Any, what: str) -> bytes:
-        """An execution's encoded input, checked if the handler is declared in this process."""
-        if handler is not None:
-            return handler.encode_input(data, self.settings.max_payload, what)
-        return check_size(self.settings.max_payload, codec_for(Any).encode(data, what), what)
-
-    async def offer_event(self, execution_id: str, name: str, payload: Any = None) -> EventDelivery:
-        """Deliver an event to an execution. The first event of a name counts for the whole run.
-
-        Raises:
-            ExecutionNotFound: there is no such execution.
-            ExecutionFinished: it has finished.
-            SerializationError: the payload cannot be encoded.
-            PayloadTooLarge: it is larger than `max_payload`.
-        """
-        names.check_name(execution_id, "an execution id")
-        names.check_name(name, "the name of an event")
-        what = f"the payload of event {name!r}"
-        data = check_size(self.settings.max_payload, codec_for(Any).encode(payload, what), what)
-        partition = (await self._open()).partition(execution_id)
-        answer = await partition.transitions.deliver(execution_id, name, data)
-        if answer is None:
-            raise ExecutionNotFound(execution_id)
-        if not isinstance(answer, EventDelivery):
-            with decoding_errors_for(execution_id):
-                status = ExecutionStatus(answer)
-            raise ExecutionFinished(execution_id, status)
-        return answer
-
-
-class EventClient(Client):
-    """A client for services that only deliver events; it needs no handlers.
-
-    Example:
-        >>> async with EventClient("redis://localhost") as events:
-        ...     await events.offer_event("order-1", "shipped", {"tracking": "ZR-1"})
-    """
+        return encode_input(handler, data, what, self.settings.max_payload)
 
 
 def read_status(value: ExecutionStatus | str | None) -> ExecutionStatus | None:

@@ -15,11 +15,11 @@ from typing import Literal
 from zart_redis import names
 from zart_redis.client.connection import decoding_errors_for, read_status
 from zart_redis.client.limits import Limits
-from zart_redis.client.starting import checked_tags
 from zart_redis.client.views import execution_record
 from zart_redis.errors import InvalidInput, SerializationError
 from zart_redis.logs import get_logger
 from zart_redis.model import ExecutionRecord, ExecutionStatus, WorkerInfo
+from zart_redis.starting import checked_tags
 from zart_redis.store.index import Filter, Position
 from zart_redis.store.queries import QueueDepth
 

@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from zart_redis import names, recurring, registry
 from zart_redis.client.connection import Client
-from zart_redis.client.starting import checked_tags
 from zart_redis.codec import codec_for
 from zart_redis.durations import Duration, to_ms
 from zart_redis.errors import InvalidInput, RecurringNotFound
@@ -18,6 +17,7 @@ from zart_redis.handlers import Handler, definition_of
 from zart_redis.model import from_ms, optional_time
 from zart_redis.recurring import CatchUp, Overlap, RecurringSpec, Ticks
 from zart_redis.registry import HandlerDefinition
+from zart_redis.starting import checked_tags
 from zart_redis.store import occurrences
 from zart_redis.store.occurrences import Recurring
 from zart_redis.store.store import Store

@@ -16,7 +16,7 @@ from zart_redis.engine import journal
 from zart_redis.engine.history import History
 from zart_redis.engine.journal import Stamp, stamped
 from zart_redis.errors import InvalidInput
-from zart_redis.layout import Delivered, Field, Record, Size, Trigger
+from zart_redis.layout import KEY_SEPARATOR, Delivered, Field, Record, Size, Trigger
 from zart_redis.model import idempotency_key
 from zart_redis.store.decoding import read_tags
 from zart_redis.store.replies import RunRows
@@ -38,6 +38,10 @@ _OUTCOMES: dict[Record, tuple[str, str]] = {
     Record.WAIT: (journal.EVENT, "pending"),
     Record.TIMED_OUT: (journal.EVENT, "timed out"),
     Record.FIRED: (journal.TIMER, "over"),
+    Record.RECEIVE: (journal.MESSAGE, "pending"),
+    Record.MESSAGE: (journal.MESSAGE, "value"),
+    Record.NO_MESSAGE: (journal.MESSAGE, "timed out"),
+    Record.UNRECEIVED: (journal.MESSAGE, "cancelled"),
 }
 _LETTERS = {both: letter for letter, both in _OUTCOMES.items()}
 _RESULTS = (Record.VALUE, Record.ERROR, Record.FAILURE, Record.CAPTURE)
@@ -161,6 +165,9 @@ def _call(name: str, record: bytes, payloads: bool) -> RecordedCall:
         result = journal.decode_result(record)
         made.value = bytes(result.value) if payloads else None
         made.step, made.attempts, made.ms, made.worker = result.origin, result.attempts, result.ms, result.worker
+    elif letter is Record.MESSAGE:
+        head, payload = journal.split_message(record)
+        made.value, made.details = payload if payloads else None, head.decode()
     elif letter is not Record.CANCELLED:
         made.details = (record[1 : -Size.STAMP.value] if made.at is not None else record[1:]).decode()
     return made
@@ -213,6 +220,8 @@ def _stored(call: RecordedCall) -> tuple[str, bytes]:
         record = journal.encode_result(letter, value, call.step, call.attempts, call.ms, worker)
     else:
         record = letter.encode() + call.details.encode()
+    if letter is Record.MESSAGE:
+        record += KEY_SEPARATOR.encode() + (call.value or b"")
     return name, record if call.at is None else stamped(record, Stamp(call.number, call.at))
 
 

@@ -9,20 +9,13 @@ from typing import Any, TypeVar, Unpack, overload
 
 import anyio
 
-from zart_redis import names, registry
+from zart_redis import names
 from zart_redis.client.bulk import Bulk
 from zart_redis.client.connection import decoding_errors_for
+from zart_redis.client.delivery import Delivery
 from zart_redis.client.doctor import Doctor
 from zart_redis.client.queues import Queues
 from zart_redis.client.recurring import Recurrences
-from zart_redis.client.starting import (
-    IfFinished,
-    IfLive,
-    StartArguments,
-    StartOptions,
-    StartRequest,
-    start_arguments,
-)
 from zart_redis.client.streams import Streams
 from zart_redis.client.views import execution_record, next_due_of, waits_of
 from zart_redis.codec import Codec, codec_for
@@ -40,6 +33,13 @@ from zart_redis.handlers import Handler, definition_of
 from zart_redis.layout import Field
 from zart_redis.model import ExecutionRecord, ExecutionStatus, StartedRun
 from zart_redis.registry import HandlerDefinition
+from zart_redis.starting import (
+    IfFinished,
+    IfLive,
+    StartOptions,
+    StartRequest,
+    declared_handler,
+)
 from zart_redis.store.replies import Described, Started
 from zart_redis.store.store import Store
 
@@ -52,7 +52,7 @@ STARTED_AT_ONCE = 250
 _UNDECLARED = ErrorCodec(())
 
 
-class DurableScheduler(Bulk, Queues, Doctor, Recurrences, Streams):
+class DurableScheduler(Bulk, Queues, Doctor, Recurrences, Streams, Delivery):
     """Starts and follows executions.
 
     Example:
@@ -145,8 +145,9 @@ class DurableScheduler(Bulk, Queues, Doctor, Recurrences, Streams):
         is started.
         """
         wanted = [_request(item) for item in requests]
-        handlers = [_declared(request) for request in wanted]
-        prepared = [self._prepare(request, handler) for request, handler in zip(wanted, handlers, strict=True)]
+        handlers = [declared_handler(request.task_name) for request in wanted]
+        pairs = zip(wanted, handlers, strict=True)
+        prepared = [self._start_arguments(request, handler) for request, handler in pairs]
         store = await self._open()
         for handler in handlers:
             _check_partitions(store, handler)
@@ -158,8 +159,8 @@ class DurableScheduler(Bulk, Queues, Doctor, Recurrences, Streams):
         return started
 
     async def _start(self, request: StartRequest, definition: HandlerDefinition | None = None) -> StartedRun:
-        handler = definition or _declared(request)
-        arguments = self._prepare(request, handler)
+        handler = definition or declared_handler(request.task_name)
+        arguments = self._start_arguments(request, handler)
         store = await self._open()
         _check_partitions(store, handler)
         reply = await store.partition(request.execution_id).transitions.start(*arguments)
@@ -167,12 +168,6 @@ class DurableScheduler(Bulk, Queues, Doctor, Recurrences, Streams):
         if run is None:
             raise ExecutionAlreadyExists(request.execution_id, reply.status)
         return run
-
-    def _prepare(self, request: StartRequest, handler: HandlerDefinition | None) -> StartArguments:
-        what = f"the input of task {request.task_name!r}"
-        data = self._encode_input(handler, request.data, what)
-        limits = handler.encode_limits(handler.input.decode(data, what)) if handler and handler.limits else ""
-        return start_arguments(request, handler, data, limits, self.settings.retention)
 
     # ---- follow ----
 
@@ -293,8 +288,3 @@ def _request(item: StartRequest | tuple[str, str, Any]) -> StartRequest:
     if not isinstance(item, tuple | list) or not 2 <= len(item) <= 3:
         raise InvalidInput(f"start_many takes StartRequests, or tuples of id, task and data, not {item!r:.100}")
     return StartRequest(*item)
-
-
-def _declared(request: StartRequest) -> HandlerDefinition | None:
-    """The handler of a task, if this process declares exactly one of the name."""
-    return registry.handlers.get_unambiguous(names.check_name(request.task_name, "the name of a task"))

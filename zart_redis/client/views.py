@@ -30,6 +30,7 @@ Decode = Callable[[Any, str], Any]
 _WAIT_KINDS: dict[str, WaitKind] = {
     Wait.SLEEP: WaitKind.SLEEP,
     Wait.EVENT: WaitKind.EVENT,
+    Wait.MESSAGE: WaitKind.MESSAGE,
     Wait.TIMER: WaitKind.TIMER,
     Wait.RETRY: WaitKind.RETRY,
     Wait.DELAY: WaitKind.DELAY,
@@ -325,14 +326,20 @@ def _step(
             return replace(step, status=StepStatus.RETRYING, attempt_count=made.failed, due_at=from_ms(made.next_try))
         case Record.SLEPT | Record.FIRED:
             return replace(step, status=StepStatus.COMPLETED, finished_at=from_ms(journal.stamp_of(record).at))
-        case Record.TIMED_OUT:
+        case Record.TIMED_OUT | Record.NO_MESSAGE:
             return replace(step, status=StepStatus.TIMED_OUT, finished_at=from_ms(journal.stamp_of(record).at))
-        case Record.CANCELLED:
+        case Record.CANCELLED | Record.UNRECEIVED:
             return replace(step, status=StepStatus.CANCELLED)
         case Record.WAIT if event is not None:
             payload = decode(journal.event_payload(event), f"event {name!r}")
             delivered = from_ms(journal.event_stamp(event).at)
             return replace(step, status=StepStatus.COMPLETED, result=payload, finished_at=delivered)
+        case Record.MESSAGE:
+            payload = decode(journal.split_message(record)[1], f"message {name!r}")
+            received = from_ms(journal.stamp_of(record).at)
+            return replace(step, status=StepStatus.COMPLETED, result=payload, finished_at=received)
+        case Record.RECEIVE:
+            return replace(step, due_at=_due_at(journal.read_receive(record).due))
         case _:
             return replace(step, due_at=_due_at(record[1:]))
 

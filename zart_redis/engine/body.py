@@ -124,6 +124,8 @@ class Body(ABC):
         del self._waits[wait.key]
         self._unbegun.pop(wait.key, None)
         self._forget(wait.key)
+        if wait.kind == journal.MESSAGE and self.history.stamp_of(*wait.key) is not None:
+            self._registrations.take_back(wait.key)
         if wait.is_recorded:
             self.replayed.abandoned()
         if wait.task is not None:

@@ -29,6 +29,10 @@ class WorkerContext:
     """Fakes that a test runs in place of declared steps, by name."""
     max_stream: int = 10_000
     """How many items of a stream are kept."""
+    max_mailbox: int = 10_000
+    """How many messages may wait for an execution."""
+    retention_ms: int = 0
+    """How long a finished execution is kept, unless its handler says otherwise."""
 
     def resolve(self, call: Call[Any, Any]) -> Call[Any, Any]:
         """The call, with the fake of its step if there is one."""

@@ -68,6 +68,7 @@ async def _watch(execution: Execution) -> PassEnd:
             return state.end
         if state.end is not None:
             await execution.flush()
+            await execution.return_messages()
             if isinstance(state.end, Continued) and await execution.park_until_scheduled_end():
                 return PassInterrupted.PARKED
             return state.end

@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextvars
 import inspect
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any, NoReturn, TypeVar
 
 from zart_redis.codec import Codec, check_size
@@ -24,7 +26,7 @@ from zart_redis.engine.holds import MISMATCHES
 from zart_redis.engine.journal import Outcome
 from zart_redis.engine.observer import CodeMismatch, Continued, Observer, PassEnd, StepAttempt
 from zart_redis.engine.passes import Pass, PauseRuleFor
-from zart_redis.engine.ports import BodyPort, ChildRequest
+from zart_redis.engine.ports import BodyPort, ChildRequest, StartArguments
 from zart_redis.engine.scope import StepHandle, current
 from zart_redis.engine.spec import encode_spec
 from zart_redis.engine.threads import ThreadPlace
@@ -40,11 +42,12 @@ from zart_redis.errors import (
     StepBusinessError,
     ZartError,
 )
-from zart_redis.layout import Record
+from zart_redis.layout import Record, Size
 from zart_redis.model import Clock, ExecutionInfo, from_ms
 from zart_redis.names import check_name
 from zart_redis.outcomes import BusinessErr, Err, Ok, ZartErr
-from zart_redis.registry import Call, StepDefinition
+from zart_redis.registry import Call, StepDefinition, call_of, define_step
+from zart_redis.retry import RetryConfig
 
 T = TypeVar("T")
 
@@ -73,6 +76,8 @@ class Execution(Pass):
         self._clock = clock
         self._encode_input = encode_input
         self._groups_made = 0
+        self._starts: Counter[str] = Counter()
+        """How often this pass has started each id."""
         self._emissions = 0
         """How many the body has made in this pass."""
         self._emitter: Emitter | None = None
@@ -234,6 +239,18 @@ class Execution(Pass):
         except MISMATCHES as error:
             await self._stop(CodeMismatch(error))
 
+    async def receive(self, name: str, argument: str, codec: Codec[T]) -> T:
+        """The oldest message of a channel, or DeadlineExceeded when the timeout recorded at the first wait is over."""
+        await self._use_for(name, journal.MESSAGE)
+        wait = self._wait(journal.MESSAGE, name)
+        wait.argument = argument
+        await wait
+        record = self.history.records[name]
+        if journal.letter_of(record) == Record.NO_MESSAGE:
+            self.failed_names.append(name)
+            raise DeadlineExceeded(name)
+        return codec.decode(journal.split_message(record)[1], f"the message {name!r}")
+
     async def capture(self, name: str, f: Callable[[], Any], codec: Codec[T]) -> T:
         """The recorded value of `f()`, which is called only if there is none."""
         await self._use_for(name, journal.CAPTURE)
@@ -272,11 +289,47 @@ class Execution(Pass):
             self.observer.captured(self, wait.name)
         return stored
 
+    # ---- other executions ----
+
+    async def send(self, name: str, execution_id: str, channel: str, payload: bytes) -> None:
+        """Send a message to any execution, once: it is known by the name under which this is recorded."""
+
+        async def send() -> None:
+            await self._port.send(execution_id, channel, payload, self._key_of(name))
+
+        await self._affect("zart.send", name, send)
+
+    async def start_other(self, arguments: StartArguments) -> None:
+        """Start an independent execution, once."""
+        id = arguments.execution_id
+        self._starts[id] += 1
+        name = f"start {id}" if self._starts[id] == 1 else f"start {id} #{self._starts[id]}"
+        nonce = blake2b(self._key_of(name).encode(), digest_size=Size.NONCE).digest()
+
+        async def start() -> None:
+            await self._port.start(arguments, nonce)
+
+        await self._affect("zart.start", name, start)
+
+    def _key_of(self, name: str) -> str:
+        return f"{self.info.idempotency_key}:{name}"
+
+    async def _affect(self, what: str, name: str, f: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Change another execution, as a step in place. Raises the step's own error."""
+        step = define_step(what, f, RetryConfig.none(), raises=(), is_adhoc=True)
+        outcome = await self.run(call_of(step, name))
+        if not isinstance(outcome, Ok):
+            raise outcome.error
+
     # ---- what clients can watch ----
 
     @property
     def max_payload(self) -> int:
         return self._context.max_payload
+
+    @property
+    def retention_ms(self) -> int:
+        return self._context.retention_ms
 
     def emit(self, emitted: Emitted) -> None:
         """Emit something, unless it is stored already. After a retry, in which the body may do something else than

@@ -76,6 +76,7 @@ _KINDS = {
     News.SLEEP: journal.SLEEP,
     News.EVENT: journal.EVENT,
     News.TIMER: journal.TIMER,
+    News.MESSAGE: journal.MESSAGE,
 }
 
 

@@ -12,16 +12,23 @@ from typing import Any, NamedTuple
 import msgspec
 
 from zart_redis.errors import ReplayMismatch, SerializationError, ZartStepError
-from zart_redis.layout import TIMER_PREFIX, Record, Size, Wait
+from zart_redis.layout import KEY_SEPARATOR, TIMER_PREFIX, Record, Size, Wait
 from zart_redis.outcomes import BusinessErr, Ok, ZartErr
 from zart_redis.registry import Call, Origin, declared_name
 
 Outcome = Ok[Any] | BusinessErr[Any] | ZartErr
 
-STEP, CAPTURE, SLEEP, EVENT, TIMER = "step", "capture", "sleep", "event", "timer"
+STEP, CAPTURE, SLEEP, EVENT, TIMER, MESSAGE = "step", "capture", "sleep", "event", "timer", "message"
 RETRY, GROUP, PAUSE = "retry", "group", "pause"
 
-KINDS_OF_WAITS = {Wait.SLEEP: SLEEP, Wait.EVENT: EVENT, Wait.TIMER: TIMER, Wait.RETRY: RETRY, Wait.PAUSE: PAUSE}
+KINDS_OF_WAITS = {
+    Wait.SLEEP: SLEEP,
+    Wait.EVENT: EVENT,
+    Wait.TIMER: TIMER,
+    Wait.MESSAGE: MESSAGE,
+    Wait.RETRY: RETRY,
+    Wait.PAUSE: PAUSE,
+}
 """What a body can register, by its letter in the store."""
 
 _KINDS: dict[str, str] = {
@@ -36,6 +43,10 @@ _KINDS: dict[str, str] = {
     Record.WAIT: EVENT,
     Record.TIMED_OUT: EVENT,
     Record.FIRED: TIMER,
+    Record.RECEIVE: MESSAGE,
+    Record.MESSAGE: MESSAGE,
+    Record.NO_MESSAGE: MESSAGE,
+    Record.UNRECEIVED: MESSAGE,
 }
 _COMPLETIONS = frozenset(
     kind.encode()
@@ -47,6 +58,8 @@ _COMPLETIONS = frozenset(
         Record.SLEPT,
         Record.TIMED_OUT,
         Record.FIRED,
+        Record.MESSAGE,
+        Record.NO_MESSAGE,
     )
 )
 _NUMBER_BYTES, _STAMP_BYTES, _EVENT_HEADER = Size.NUMBER.value, Size.STAMP.value, Size.EVENT_HEADER.value
@@ -243,3 +256,31 @@ def event_stamp(event: bytes) -> Stamp:
 
 def event_payload(event: bytes) -> bytes:
     return event[_EVENT_HEADER:]
+
+
+def receive_argument(timeout_ms: int | None, channel: str) -> str:
+    """What is registered for a message; see `WaitRequest`."""
+    return f"{'' if timeout_ms is None else timeout_ms}{KEY_SEPARATOR}{channel}"
+
+
+class Receive(NamedTuple):
+    """A wait for a message that has not come."""
+
+    due: int | None
+    channel: str
+
+
+def read_receive(record: bytes) -> Receive:
+    try:
+        due, _, channel = record[1:].split(b",", 2)
+        return Receive(int(due) if due else None, channel.decode())
+    except ValueError as error:
+        raise SerializationError(f"a record of a wait for a message cannot be read: {error}") from None
+
+
+def split_message(record: bytes) -> tuple[bytes, bytes]:
+    """The number and the channel, and the payload, of a message that was received."""
+    head, separator, payload = record[1:-_STAMP_BYTES].partition(KEY_SEPARATOR.encode())
+    if not separator:
+        raise SerializationError("a record of a message cannot be read: it has no payload")
+    return head, payload

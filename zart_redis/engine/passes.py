@@ -266,6 +266,15 @@ class Pass(Body):
             batch, self._unsent = self._unsent, []
             await self._port.schedule(batch)
 
+    async def return_messages(self) -> None:
+        """Return to the mailbox what was received for the body, which has ended without it."""
+        for wait in [wait for wait in self._waits.values() if wait.kind == journal.MESSAGE]:
+            self._forget(wait.key)
+            self._registrations.take_back(wait.key)
+        _, gone = self._registrations.take(all_asked=False)
+        if messages := [key for key in gone if key[0] == journal.MESSAGE]:
+            await self._port.park([], messages, True, self._completions.seen)
+
     async def park_until_scheduled_end(self) -> bool:
         """Park the body until all steps that it has scheduled have ended. Returns False if they have already."""
         while missing := [name for name in self.history.scheduled if not self.history.has_ended(name)]:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from zart_redis.engine.emitting import EmitPort
+from zart_redis.layout import StartOption
 
 
 class WaitRequest(NamedTuple):
@@ -45,6 +46,20 @@ class ChildRequest(NamedTuple):
     timeout_ms: int | None
     queue: str
     """"" for that of the execution."""
+
+
+class StartArguments(NamedTuple):
+    """What begins an execution, checked and encoded."""
+
+    execution_id: str
+    task: str
+    queue: str
+    data: bytes
+    delay_ms: int | None
+    timeout_ms: int | None
+    triggered_by: str
+    limits: str
+    options: dict[StartOption, str | int | bytes]
 
 
 class BodyPort(EmitPort, Protocol):
@@ -86,6 +101,20 @@ class BodyPort(EmitPort, Protocol):
         """Ask for a slot of each limit of the run. Returns False if it has to wait: then this worker holds it no
         more."""
         ...
+
+    async def send(self, execution_id: str, channel: str, payload: bytes, key: str) -> None:
+        """Send a message, which `key` identifies, to any execution.
+
+        Raises:
+            ExecutionNotFound, ExecutionFinished, MailboxFull: it cannot be sent.
+        """
+
+    async def start(self, arguments: StartArguments, nonce: bytes) -> None:
+        """Start any execution. The same nonce starts the same run.
+
+        Raises:
+            ExecutionAlreadyExists: the id is used.
+        """
 
     async def finish(self, output: bytes, retention_ms: int | None) -> None:
         """Complete the execution."""

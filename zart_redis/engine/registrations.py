@@ -45,6 +45,10 @@ class Registrations:
             if key[0] != journal.GROUP:  # the last of its steps wakes the body for nothing
                 self._gone.add(key)
 
+    def take_back(self, key: Key) -> None:
+        """The store has ended this, which the body has not seen, and does not wait for any more."""
+        self._gone.add(key)
+
     def ended(self, key: Key) -> None:
         """The store has ended this, or forgotten it."""
         self._new.pop(key, None)

@@ -12,6 +12,7 @@ from zart_redis.codec import Codec
 from zart_redis.engine.emitting import Emitted, Emitter
 from zart_redis.engine.journal import Outcome
 from zart_redis.engine.observer import StepAttempt
+from zart_redis.engine.ports import StartArguments
 from zart_redis.errors import NestedStepError, NoExecutionContext
 from zart_redis.model import ExecutionInfo
 from zart_redis.outcomes import Err, Ok, T_co
@@ -50,9 +51,19 @@ class DurableBody(Protocol):
         """The payload of an event; `argument` is a timeout in ms, or ""."""
         ...
 
+    async def receive(self, name: str, argument: str, codec: Codec[T]) -> T:
+        """A message; `argument` is `journal.receive_argument`."""
+        ...
+
     async def capture(self, name: str, f: Callable[[], Any], codec: Codec[T]) -> T:
         """The recorded value of `f()`."""
         ...
+
+    async def send(self, name: str, execution_id: str, channel: str, payload: bytes) -> None:
+        """Send a message to any execution."""
+
+    async def start_other(self, arguments: StartArguments) -> None:
+        """Start an independent execution."""
 
     async def continue_as_new(self, data: Any) -> NoReturn:
         """End the run, and begin the next one with this input."""
@@ -65,6 +76,11 @@ class DurableBody(Protocol):
     @property
     def max_payload(self) -> int:
         """Bytes of one encoded value."""
+        ...
+
+    @property
+    def retention_ms(self) -> int:
+        """How long a finished execution is kept, by default."""
         ...
 
     def emit(self, emitted: Emitted) -> None:

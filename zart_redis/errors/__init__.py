@@ -33,6 +33,7 @@
         ├── ExecutionNotFound
         ├── ExecutionFinished
         ├── ExecutionFailed
+        ├── MailboxFull
         ├── RecurringNotFound
         ├── WaitTimedOut
         └── UnknownTask
@@ -49,6 +50,7 @@ from zart_redis.errors.client import (
     ExecutionFailed,
     ExecutionFinished,
     ExecutionNotFound,
+    MailboxFull,
     RecurringNotFound,
     SchedulerError,
     UnknownTask,
@@ -95,6 +97,7 @@ __all__ = [
     "ExecutionNotFound",
     "ExecutionTimeout",
     "HandlerCrashed",
+    "MailboxFull",
     "HistoryTooLong",
     "InvalidInput",
     "MaxRetriesExhausted",

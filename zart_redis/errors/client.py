@@ -58,6 +58,17 @@ class ExecutionFinished(SchedulerError):
         return f"execution {self.execution_id!r} has ended ({self.status})"
 
 
+class MailboxFull(SchedulerError):
+    """Too many messages wait for the execution, or too large ones; see the setting `max_mailbox`."""
+
+    def __init__(self, execution_id: str) -> None:
+        super().__init__(execution_id)
+        self.execution_id = execution_id
+
+    def __str__(self) -> str:
+        return f"the mailbox of execution {self.execution_id!r} is full: it receives messages too slowly, or not at all"
+
+
 class ExecutionFailed(SchedulerError):
     """The awaited execution failed with ``error``, which is also the ``__cause__``."""
 

@@ -208,6 +208,15 @@ class ClaimField(StoredName):
     SCHEDULED_FOR = auto()
 
 
+class MailboxField(StoredName):
+    """Fields of `Key.MAILBOX`."""
+
+    NUMBER = auto()
+    """How many messages and waits for one have been numbered."""
+    BYTES = auto()
+    """The size of the payloads that have not been received."""
+
+
 class RecurringField(StoredName):
     """Fields of a recurring execution, `Key.RECURRING`; times in ms."""
 

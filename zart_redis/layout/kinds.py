@@ -37,6 +37,14 @@ class Record(StoredName):
     """A timer of asyncio that has fired: "<due>". Its name has `TIMER_PREFIX` before it."""
     CANCELLED = "x"
     """A step in place that its body cancelled while it ran. Not final: such a call would begin again."""
+    RECEIVE = "m"
+    """A wait for a message: "<deadline>,<number>,<channel>"; the deadline is empty if it has none."""
+    MESSAGE = "M"
+    """A message that was received: its number, its channel, `KEY_SEPARATOR`, its payload."""
+    NO_MESSAGE = "N"
+    """A wait for a message that timed out."""
+    UNRECEIVED = "n"
+    """A wait for a message that its body cancelled. Not final: such a call would begin again."""
     EVENT = "E"
     """An event, in replies only: an event as stored follows."""
 
@@ -48,6 +56,7 @@ class Wait(StrEnum):
     EVENT = "w"
     TIMER = "t"
     """A timer of asyncio, by the name that the body's loop gives it."""
+    MESSAGE = "m"
     RETRY = "a"
     """The next attempt of a step, or of the body if the name is empty."""
     DELAY = "d"
@@ -69,6 +78,7 @@ class News(StrEnum):
     SLEEP = Wait.SLEEP.value
     EVENT = Wait.EVENT.value
     TIMER = Wait.TIMER.value
+    MESSAGE = Wait.MESSAGE.value
 
 
 class Timer(StoredName):
@@ -205,6 +215,8 @@ class Size(int, Enum):
     """A number and a time in ms, big-endian, behind a completion or a note."""
     EVENT_HEADER = 8 + 1 + 9
     """An event is a nonce, a letter of `Delivered`, a stamp, and its payload."""
+    MESSAGE_NUMBER = 16
+    """Digits of the number that orders messages, and those who wait for one, in a mailbox."""
 
 
 TIMER_PREFIX = "\x1f"
@@ -212,7 +224,7 @@ TIMER_PREFIX = "\x1f"
 
 
 KEY_SEPARATOR = "\x1f"
-"""Separates the name of a limit from the key in a counter."""
+"""Separates the name of a limit from the key in a counter, and a channel from what follows it."""
 
 UNKNOWN_COUNTERS = "0/0/0/"
 """`Field.LIMITS` of a run whose counters the worker that has claimed it is to find out."""

@@ -58,6 +58,7 @@ _PLAIN: Mapping[str, type[Enum]] = {
     "TRIGGER": layout.Trigger,
     "STATUS": ExecutionStatus,
     "SIZE": layout.Size,
+    "MAILBOX": layout.MailboxField,
 }
 _TEMPLATES: Mapping[str, Mapping[str, layout.Key] | Mapping[str, layout.Channel]] = {
     "KEY": {member.name.lower(): member for member in layout.Key},
@@ -70,6 +71,7 @@ _CONSTANTS: Mapping[str, Mapping[str, Any]] = {
         "stamp": f">I{layout.Size.NUMBER.value}I{layout.Size.STAMP.value - layout.Size.NUMBER.value}",
         "number": f">I{layout.Size.NUMBER.value}",
         "time": f">I{layout.Size.STAMP.value - layout.Size.NUMBER.value}",
+        "message_number": f"%0{layout.Size.MESSAGE_NUMBER.value}d",
         "group": layout.GROUP,
         "unclaimed": layout.UNCLAIMED,
         "fields": f" {' '.join(layout.Field)} ",

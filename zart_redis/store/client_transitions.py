@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
-from redis import exceptions
-
-from zart_redis.errors import ConfigurationError, SchedulerError, SerializationError
+from zart_redis.errors import ConfigurationError
 from zart_redis.layout import Field, LimitField, StartOption
-from zart_redis.model import Clock, EventDelivery, Fenced
-from zart_redis.store.commits import Commits
+from zart_redis.model import EventDelivery
 from zart_redis.store.decoding import fields, loose_text, mapping, text, whole_number
 from zart_redis.store.decoding import waits as decode_waits
-from zart_redis.store.lua import SCRIPTS
-from zart_redis.store.redis_errors import cannot_read
+from zart_redis.store.mailbox import Mailbox
 from zart_redis.store.replies import (
     Cancelled,
     CounterRow,
@@ -28,47 +23,10 @@ from zart_redis.store.replies import (
     StreamPage,
     Upgraded,
 )
+from zart_redis.store.script_calls import new_nonce, or_empty
 
 
-class ScriptCalls:
-    """Runs scripts of one partition."""
-
-    def __init__(self, commits: Commits, prefix: str, clock: Clock) -> None:
-        self.prefix = prefix
-        self._commits = commits
-        self._clock = clock
-
-    def _run(self, script: str, *arguments: bytes | str | int) -> Coroutine[Any, Any, Any]:
-        return self._run_at(self._clock(), script, *arguments)
-
-    async def _run_at(self, clock: int | None, script: str, *arguments: bytes | str | int) -> Any:
-        command = (
-            b"EVALSHA",
-            SCRIPTS[script].sha,
-            1,
-            self.prefix,
-            "" if clock is None else clock,
-            *arguments,
-        )
-        try:
-            while (reply := await self._commits.submit(command)) == b"again":
-                pass
-        except exceptions.ResponseError as error:
-            if not cannot_read(error):
-                raise
-            subject = f" of {arguments[0]!r}" if arguments else ""
-            raise SerializationError(f"stored data{subject} is damaged: {script} cannot read it: {error}") from error
-        if reply == b"fenced":
-            raise Fenced
-        if isinstance(reply, list) and reply and reply[0] == b"needs":
-            raise SchedulerError(
-                f"execution {arguments[0]!r} needs features that this version lacks ({text(reply[1])}), which must "
-                "not end or restart it: use the version that started it"
-            )
-        return reply
-
-
-class ClientTransitions(ScriptCalls):
+class ClientTransitions(Mailbox):
     async def start(
         self,
         execution_id: str,
@@ -84,7 +42,9 @@ class ClientTransitions(ScriptCalls):
     ) -> Started:
         waits = (or_empty(delay_ms), or_empty(timeout_ms))
         flat = [part for option in options.items() for part in option]
-        reply = await self._run("start", execution_id, task, queue, data, *waits, nonce or _nonce(), by, limits, *flat)
+        reply = await self._run(
+            "start", execution_id, task, queue, data, *waits, nonce or new_nonce(), by, limits, *flat
+        )
         if reply[0] == b"exists":
             return Started(None, False, text(reply[1]))
         return Started(int(reply[1]), reply[0] == b"started", "")
@@ -92,7 +52,7 @@ class ClientTransitions(ScriptCalls):
     async def restart(self, execution_id: str, data: bytes | None, timeout_ms: int | None, by: str) -> int | None:
         """Returns the number of the new run, or None if there is no such execution. Without data it keeps its input."""
         same = "1" if data is None else "0"
-        reply = await self._run("restart", execution_id, data or b"", same, or_empty(timeout_ms), _nonce(), by)
+        reply = await self._run("restart", execution_id, data or b"", same, or_empty(timeout_ms), new_nonce(), by)
         return None if reply == b"missing" else int(reply[1])
 
     async def rerun(
@@ -107,7 +67,7 @@ class ClientTransitions(ScriptCalls):
         """Returns what runs again and what is preserved, or a name that both lists of patterns match, or None if there
         is no such execution."""
         rest = "1" if rest_reruns else "0"
-        head = (execution_id, or_empty(timeout_ms), _nonce(), by, rest, len(rerun))
+        head = (execution_id, or_empty(timeout_ms), new_nonce(), by, rest, len(rerun))
         reply = await self._run("rerun", *head, *rerun, *preserve)
         if reply == b"missing":
             return None
@@ -118,7 +78,7 @@ class ClientTransitions(ScriptCalls):
 
     async def retry_step(self, execution_id: str, step: str, by: str) -> str:
         """Returns 'retrying', 'missing', 'no step', or the status of an execution that has not failed."""
-        reply = await self._run("retry_step", execution_id, step, _nonce(), by)
+        reply = await self._run("retry_step", execution_id, step, new_nonce(), by)
         return text(reply if isinstance(reply, bytes) else reply[1])
 
     async def pause(self, rule: str, description: bytes) -> None:
@@ -130,7 +90,7 @@ class ClientTransitions(ScriptCalls):
         return gone == 1
 
     async def cancel(self, execution_id: str, retention_ms: int, reason: str) -> Cancelled:
-        reply = await self._run("cancel", execution_id, retention_ms, _nonce(), reason)
+        reply = await self._run("cancel", execution_id, retention_ms, new_nonce(), reason)
         if isinstance(reply, bytes):
             return Cancelled(reply == b"cancelled", None)
         return Cancelled(False, text(reply[1]))
@@ -150,7 +110,7 @@ class ClientTransitions(ScriptCalls):
 
     async def deliver(self, execution_id: str, name: str, payload: bytes) -> EventDelivery | str | None:
         """Returns the delivery, or the final status of an execution that has ended, or None if there is no such one."""
-        reply = await self._run("deliver", execution_id, name, payload, _nonce())
+        reply = await self._run("deliver", execution_id, name, payload, new_nonce())
         if reply == b"missing":
             return None
         return EventDelivery(text(reply)) if isinstance(reply, bytes) else text(reply[1])
@@ -263,12 +223,3 @@ class ClientTransitions(ScriptCalls):
                 "stop all workers of the older version first"
             )
         return Upgraded(text(reply[0]), [text(key) for key in reply[1:]])
-
-
-def _nonce() -> bytes:
-    """Distinguishes a command that is sent again from another one like it."""
-    return secrets.token_bytes(8)
-
-
-def or_empty(value: int | None) -> int | str:
-    return "" if value is None else value

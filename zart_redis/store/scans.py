@@ -14,8 +14,8 @@ from zart_redis.store.reads import Reads, texts
 _OF_A_RUN = (Key.RECORDS, Key.STEPS, Key.EVENTS, Key.ATTEMPTS, Key.EMITTERS)
 _OF_AN_ID = (Key.WAITS, Key.GROUPS, Key.NEWS, Key.HISTORY)
 _OF_A_TIMER = (Key.DROPPED_STEPS,)
-_OF_OUTPUT = (Key.STREAM,)
-"""Its pattern finds the keys of values, and of the names of streams, too."""
+_OUTLIVING_RUNS = (Key.STREAM, Key.MAILBOX, Key.MESSAGES, Key.RECEIVERS, Key.MESSAGE_IDS)
+"""The pattern of the first finds the keys of values, and of the names of streams, too."""
 
 KEYS_AT_ONCE = 1000
 """Keys that one SCAN looks at; few of them may match."""
@@ -68,7 +68,7 @@ class Scans:
 
     async def orphans(self, batch: int) -> AsyncIterator[list[tuple[str, str, str]]]:
         """Keys of a run that its execution does not have, in batches: (key without the prefix, id, run)."""
-        for owned in _OF_A_RUN + _OF_AN_ID + _OF_A_TIMER + _OF_OUTPUT:
+        for owned in _OF_A_RUN + _OF_AN_ID + _OF_A_TIMER + _OUTLIVING_RUNS:
             pattern = owned.of(_escaped(self._prefix), *("*" for _ in owned.parameters))
             async for keys in self._scan("SCAN", None, batch, "MATCH", pattern):
                 parts = [_owner(owned, key.removeprefix(self._prefix)) for key in texts(keys)]
@@ -134,7 +134,7 @@ def _owner(owned: Key, key: str) -> tuple[str, str, str]:
     if owned in _OF_A_TIMER:
         return key, "", ""
     execution_id, _, scope = name.rpartition(":")
-    if owned in _OF_OUTPUT:
+    if owned in _OUTLIVING_RUNS:
         return key, execution_id, ""
     return key, execution_id, scope.removesuffix("f")
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from zart_redis.layout import Lane
 from zart_redis.model import BodyClaim, StepClaim, Unreadable, Unserved
 from zart_redis.store.claims import read_claims, read_unreadable
-from zart_redis.store.client_transitions import ClientTransitions, or_empty
+from zart_redis.store.client_transitions import ClientTransitions
 from zart_redis.store.decoding import loose_text, mapping, optional_int, text, to_bytes
 from zart_redis.store.decoding import news as decode_news
 from zart_redis.store.decoding import waits as decode_waits
@@ -27,6 +27,7 @@ from zart_redis.store.replies import (
     OnFailure,
     Parked,
 )
+from zart_redis.store.script_calls import or_empty
 
 
 class Transitions(ClientTransitions):

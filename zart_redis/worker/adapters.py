@@ -8,14 +8,17 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Literal, TypeVar
 
 from zart_redis.engine import journal
+from zart_redis.engine.context import WorkerContext
 from zart_redis.engine.emitting import Emitted, Emitter
 from zart_redis.engine.history import read_news
 from zart_redis.engine.journal import is_final_step
-from zart_redis.engine.ports import ChildRequest, Completion, News, WaitRequest
+from zart_redis.engine.ports import ChildRequest, Completion, News, StartArguments, WaitRequest
+from zart_redis.errors import ExecutionAlreadyExists
 from zart_redis.layout import Ack, Size, Wait
-from zart_redis.model import BodyClaim, Clock, StepClaim
+from zart_redis.model import BodyClaim, StepClaim
+from zart_redis.store.mailbox import MessageKey, mailbox_bounds
 from zart_redis.store.replies import Held, HeldStep, Parked
-from zart_redis.store.store import Partition
+from zart_redis.store.store import Partition, Store
 from zart_redis.worker.outbox import Outbox
 
 T = TypeVar("T")
@@ -32,34 +35,29 @@ class BodyAdapter:
 
     def __init__(
         self,
+        store: Store,
         partition: Partition,
         claim: BodyClaim,
-        retention_ms: int,
-        clock: Clock,
+        context: WorkerContext,
         progress: asyncio.Event | None,
         *,
-        max_stream: int,
-        code: str,
         keeps: bool,
     ) -> None:
-        self._partition = partition
+        self._store = store
         self._claim = claim
-        self._code = code
+        self._context = context
         self._transitions = partition.transitions
         self._held = Held(claim.execution_id, claim.fence, claim.scope, "")
         self._queue = claim.queue
-        self._retention_ms = retention_ms
-        self._clock = clock
         self._progress = progress
         """Set, if there is one, when something is recorded."""
-        self._max_stream = max_stream
         self._keeps = keeps
         """Whether this worker keeps the body in memory when it is parked."""
         self._outbox = Outbox(self._send)
         self._synchronize(claim.now)
 
     def now(self) -> int:
-        supplied = self._clock()
+        supplied = self._store.clock()
         return self._server_time + round((time.monotonic() - self._read_at) * 1000) if supplied is None else supplied
 
     def _synchronize(self, now: int) -> None:
@@ -77,7 +75,7 @@ class BodyAdapter:
 
     async def _send(self, emitter: Emitter, first: int, emissions: Sequence[Emitted]) -> None:
         source = emitter.step, emitter.attempt, emitter.token
-        await self._transitions.emit(self._held, source, first, self._max_stream, emissions)
+        await self._transitions.emit(self._held, source, first, self._context.max_stream, emissions)
 
     async def _settled(self) -> Held:
         """The claim, once all that was emitted under it is stored: no record comes before it."""
@@ -135,6 +133,18 @@ class BodyAdapter:
     async def gate(self, limits: str) -> bool:
         return await self._transitions.gate(self._held, limits)
 
+    async def send(self, execution_id: str, channel: str, payload: bytes, key: str) -> None:
+        transitions = self._store.partition(execution_id).transitions
+        bounds = mailbox_bounds(self._context.max_mailbox, self._context.max_payload)
+        await transitions.send(execution_id, channel, payload, MessageKey.of_body(key), bounds)
+
+    async def start(self, arguments: StartArguments, nonce: bytes) -> None:
+        if arguments.limits:
+            self._store.check_limits()
+        started = await self._store.partition(arguments.execution_id).transitions.start(*arguments, nonce)
+        if started.run is None:
+            raise ExecutionAlreadyExists(arguments.execution_id, started.status)
+
     async def finish(self, output: bytes, retention_ms: int | None) -> None:
         await self._transitions.finish(await self._settled(), output, self._retention(retention_ms))
 
@@ -158,15 +168,15 @@ class BodyAdapter:
         await self._transitions.release(self._held, delay_ms)
 
     async def hold(self, delay_ms: int, reason: str) -> None:
-        await self._transitions.hold(self._claim, delay_ms, self._code, reason, has_begun=True)
+        await self._transitions.hold(self._claim, delay_ms, self._context.code, reason, has_begun=True)
 
     async def hold_unknown(self, delay_ms: int, reason: str) -> None:
         """`hold`, because the task is unknown; the run may not have begun."""
         has_begun = self._claim.has_begun
-        await self._transitions.hold(self._claim, delay_ms, self._code, reason, has_begun=has_begun)
+        await self._transitions.hold(self._claim, delay_ms, self._context.code, reason, has_begun=has_begun)
 
     def _retention(self, retention_ms: int | None) -> int:
-        return self._retention_ms if retention_ms is None else retention_ms
+        return self._context.retention_ms if retention_ms is None else retention_ms
 
 
 class StepAdapter:

@@ -16,7 +16,7 @@ from zart_redis.engine.scheduled import StepRun
 from zart_redis.errors import SerializationError
 from zart_redis.layout import Signal, is_newer_record
 from zart_redis.model import BodyClaim, Clock, ExecutionInfo, Fenced, StepClaim, Unreadable, Unserved
-from zart_redis.store.store import Partition
+from zart_redis.store.store import Partition, Store
 from zart_redis.worker.adapters import BodyAdapter, StepAdapter
 from zart_redis.worker.kept import KeptBodies
 from zart_redis.worker.known import KnownHandlers
@@ -83,7 +83,7 @@ class Slots:
 class Executor(Service):
     """Owns every run. A claim occupies a slot from `begin` until the reply to its last transition."""
 
-    partitions: Sequence[Partition]
+    store: Store
     handlers: KnownHandlers
     context: WorkerContext
     observer: Observer
@@ -92,7 +92,6 @@ class Executor(Service):
     """As `PauseRuleFor`, with the queue before."""
     slots: Slots
     kept: KeptBodies
-    retention_ms: int
     grace_seconds: float
 
     def __post_init__(self) -> None:
@@ -101,6 +100,10 @@ class Executor(Service):
         """Counts claims that were not released: their entries may still be pending for this worker."""
         self.unreleased_listeners: list[Callable[[], None]] = []
         """Called when a claim was not released."""
+
+    @property
+    def partitions(self) -> Sequence[Partition]:
+        return self.store.partitions
 
     async def listen(self, subscribe: Subscribe) -> None:
         for partition in self.partitions:
@@ -202,16 +205,7 @@ class Executor(Service):
     async def _run_body(self, partition: Partition, claim: BodyClaim) -> None:
         context, keeps = self.context, bool(self.kept)
         active = self.active[slot_of(partition, claim)]
-        port = BodyAdapter(
-            partition,
-            claim,
-            self.retention_ms,
-            self.clock,
-            active.progress,
-            code=context.code,
-            keeps=keeps,
-            max_stream=context.max_stream,
-        )
+        port = BodyAdapter(self.store, partition, claim, context, active.progress, keeps=keeps)
         kept = self.kept.take(partition.prefix, claim)
         if kept is not None:
             active.body = kept

@@ -160,7 +160,7 @@ class Worker:
             partition.prefix: Recovery(partition, self.id, settings, observer) for partition in store.partitions
         }
         executor = Executor(
-            store.partitions,
+            store,
             self._handlers,
             context,
             observer,
@@ -168,7 +168,6 @@ class Worker:
             pauses.rule_for,
             Slots(settings.concurrency),
             KeptBodies(settings.warm),
-            settings.retention,
             settings.grace / 1000,
         )
         return [
@@ -220,6 +219,8 @@ class Worker:
             namespace=settings.namespace,
             max_payload=settings.max_payload,
             max_stream=settings.max_stream,
+            max_mailbox=settings.max_mailbox,
+            retention_ms=settings.retention,
             max_deliveries=settings.max_deliveries,
             secrets=settings.secrets,
             threads=StepThreads(settings.concurrency),

@@ -99,6 +99,7 @@ async def manage() -> None:
         assert_type(await scheduler.wait("a", "5s"), zart.ExecutionRecord)
         assert_type(await scheduler.cancel("a"), bool)
         assert_type(await scheduler.offer_event("a", "shipped", {"tracking": "x"}), zart.EventDelivery)
+        await scheduler.send("a", "items", 1, message_id="m", start=(plain, None))
         page = await scheduler.list_executions(
             status="failed", task_name="plain", queue="default", limit=5, cursor=None, order="oldest"
         )
@@ -112,6 +113,7 @@ async def manage() -> None:
         assert_type(await scheduler.wait_completion("a", "5s", type=list[Receipt]), list[Receipt])
     async with zart.EventClient("redis://localhost") as events:
         assert_type(await events.offer_event("a", "shipped"), zart.EventDelivery)
+        await events.send("a", "items", {"shoes": 1})
     async with zart.Worker(
         "redis://localhost", queues=["default"], handlers=[checkout, plain, Classy], lease="1s"
     ) as w:

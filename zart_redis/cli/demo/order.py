@@ -9,7 +9,7 @@ from rich.table import Column, Table
 
 from zart_redis.cli.demo.stage import Stage, recorded_steps
 from zart_redis.cli.output import shown
-from zart_redis.client.connection import EventClient
+from zart_redis.client.delivery import EventClient
 from zart_redis.client.views import to_json
 from zart_redis.durations import format_ms
 from zart_redis.model import ExecutionRecord

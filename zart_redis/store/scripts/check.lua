@@ -56,7 +56,7 @@ local function is_pending_wait(id, wait, due, timer)
     return is_paused_by(string.sub(wait, 2), execution_member(id))
   end
   due = tonumber(due)
-  return due == math.huge and kind_of(wait) == WAIT.event or timer <= due
+  return due == math.huge and (kind_of(wait) == WAIT.event or kind_of(wait) == WAIT.message) or timer <= due
 end
 
 -- Whether something that is registered will wake a parked body.
@@ -166,7 +166,7 @@ local function check_finished(id, x)
       redis.call('PUBLISH', CHANNEL.timers, now())
     end
   end
-  if redis.call('EXISTS', KEY.waits(id), KEY.groups(id), KEY.news(id), KEY.steps(id, x.scope)) > 0
+  if redis.call('EXISTS', KEY.waits(id), KEY.groups(id), KEY.news(id), KEY.receivers(id), KEY.steps(id, x.scope)) > 0
     or redis.call('ZSCORE', KEY.timers, execution_member(id)) then
     report(id, 'leftover')
     if repair then
@@ -180,9 +180,11 @@ end
 local function check_types(id, x)
   local keys = { [KEY.waits(id)] = 'zset', [KEY.news(id)] = 'list', [KEY.groups(id)] = 'hash', [KEY.history(id)] = 'hash',
     [KEY.records(id, x.scope)] = 'hash', [KEY.steps(id, x.scope)] = 'hash', [KEY.events(id, x.run)] = 'hash',
-    [KEY.attempts(id, x.scope)] = 'list' }
+    [KEY.attempts(id, x.scope)] = 'list', [KEY.mailbox(id)] = 'hash', [KEY.messages(id)] = 'zset',
+    [KEY.receivers(id)] = 'zset', [KEY.message_ids(id)] = 'zset' }
   if redis.call('EXISTS', KEY.waits(id), KEY.news(id), KEY.groups(id), KEY.history(id), KEY.records(id, x.scope),
-    KEY.steps(id, x.scope), KEY.events(id, x.run), KEY.attempts(id, x.scope)) == 0 then
+    KEY.steps(id, x.scope), KEY.events(id, x.run), KEY.attempts(id, x.scope), KEY.mailbox(id), KEY.messages(id),
+    KEY.receivers(id), KEY.message_ids(id)) == 0 then
     return
   end
   for key, expected in pairs(keys) do

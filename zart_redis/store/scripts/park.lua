@@ -5,7 +5,8 @@
 --   seen: the number up to which the worker knows all completions
 --   hold: '1' if a step still runs in place: then the waits are only registered; 'keep' if the worker keeps the parked body
 --   waits: `count` triples (letter of `Wait`, name, argument), then pairs (letter, name) of what to forget
---     argument: of a sleep or an event '<ms>' from now, '@<ms>' of the clock, or ''; of a timer '@<ms>'
+--     argument: of a sleep or an event '<ms>' from now, '@<ms>' of the clock, or ''; of a timer '@<ms>'; of a message as of
+--     an event, a separator, and the channel
 -- returns: {'ready', now, number, then triples (letter of `News`, name, record) of what others have completed up to this
 --   number} | {'held', now} | {'parked', now} | 'fenced'
 -- emits: a timer
@@ -43,6 +44,7 @@ local function register_retry(name)
 end
 
 local extends_deadline = false
+local channels = {} -- of which messages may have found a receiver
 
 -- Returns true if the rule has been removed.
 local function register_pause(rule_id)
@@ -67,6 +69,8 @@ local function register_wait(kind, name, argument)
     if redis.call('HEXISTS', r_key, LAYOUT.timer_prefix .. name) == 0 then
       redis.call('ZADD', w_key, string.sub(argument, 2), kind .. name)
     end
+  elseif kind == WAIT.message then
+    channels[#channels + 1] = register_receive(id, scope, name, argument)
   elseif kind == WAIT.retry then
     return register_retry(name)
   else
@@ -78,6 +82,8 @@ for i = 9 + 3 * count, #ARGV, 2 do
   redis.call('ZREM', w_key, ARGV[i] .. ARGV[i + 1])
   if ARGV[i] == WAIT.pause then
     redis.call('ZREM', KEY.paused(ARGV[i + 1]), execution_member(id))
+  elseif ARGV[i] == WAIT.message then
+    channels[#channels + 1] = withdraw_receive(id, scope, ARGV[i + 1])
   end
 end
 local is_over = false
@@ -85,6 +91,9 @@ for i = 9, 8 + 3 * count, 3 do
   is_over = register_wait(ARGV[i], ARGV[i + 1], ARGV[i + 2]) or is_over
 end
 local fired = fire_overdue(id, x)
+for _, channel in ipairs(channels) do
+  match_messages(id, x, channel)
+end
 local completions = tonumber(redis.call('HGET', KEY.execution(id), FIELD.completions) or 0)
 if completions > seen or is_over or fired > 0 then
   local news, newest = read_news(id, x, seen)

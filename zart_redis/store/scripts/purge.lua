@@ -74,7 +74,7 @@ local function delete(id, fields)
   if fields[9] then
     failure_of(remove_tags, id, fields[9])
   end
-  redis.call('UNLINK', KEY.execution(id), KEY.values(id))
+  redis.call('UNLINK', KEY.execution(id), KEY.values(id), KEY.mailbox(id), KEY.messages(id), KEY.receivers(id), KEY.message_ids(id))
   redis.call('ZREM', KEY.expiring, id)
   redis.call('ZREM', KEY.ids, id)
   redis.call('HDEL', KEY.damaged, id)

@@ -15,8 +15,8 @@ local options = {}
 for i = 11, #ARGV, 2 do
   options[ARGV[i]] = ARGV[i + 1]
 end
-local status, run, last_nonce, last_fence, needs, started = unpack(redis.call('HMGET', KEY.execution(id), FIELD.status,
-  FIELD.run, FIELD.nonce, FIELD.fence, FIELD.needs, FIELD.started))
+local status, run, last_nonce, needs, started = unpack(redis.call('HMGET', KEY.execution(id), FIELD.status, FIELD.run,
+  FIELD.nonce, FIELD.needs, FIELD.started))
 
 -- What is to become of an id that is used: the reply, or nil if a run begins.
 local function refusal()
@@ -44,9 +44,7 @@ end
 
 local number, fence, created, before, completions
 if not status then
-  -- Above the epochs that an execution of this id may have had before it was purged, and later than its creation.
-  local purged = redis.call('GET', KEY.purged_epoch) or '0'
-  number, fence, created = 1, purged .. '@', math.max(now(), tonumber(purged) + 1)
+  number, fence, created = next_run(id, false)
 elseif last_nonce == nonce then
   return { 'started', run }
 else
@@ -60,8 +58,7 @@ else
     number, fence, created = run, x.fence, tonumber(x.created)
     before = remove_present_run(id)
   else
-    number, fence = tonumber(run) + 1, last_fence or '0@'
-    before = archive(id)
+    number, fence, created, before = next_run(id, run)
   end
 end
 delay = shortened(created or now())

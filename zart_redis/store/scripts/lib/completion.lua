@@ -56,7 +56,10 @@ local function read_news(id, x, seen)
   for _, item in ipairs(items) do
     local number, kind = struct.unpack(LAYOUT.number, item), string.sub(item, SIZE.number + 1, SIZE.number + 1)
     local name = string.sub(item, SIZE.number + 2)
-    news[#news + 1], news[#news + 2], news[#news + 3] = kind, name, completed_record(id, x, kind, name, number) or ''
+    local record = completed_record(id, x, kind, name, number) or ''
+    if kind_of(record) ~= RECORD.unreceived then -- else the message has gone back
+      news[#news + 1], news[#news + 2], news[#news + 3] = kind, name, record
+    end
   end
   return news, newest
 end
@@ -73,6 +76,9 @@ local function fire_wait(id, x, kind, name, due)
     complete_wait(id, x, NEWS.sleep, name, name, RECORD.slept)
   elseif kind == WAIT.event then
     complete_wait(id, x, NEWS.event, name, name, RECORD.timed_out)
+  elseif kind == WAIT.message then
+    leave_receivers(id, name, redis.call('HGET', KEY.records(id, x.scope), name))
+    complete_wait(id, x, NEWS.message, name, name, RECORD.no_message)
   elseif kind == WAIT.timer then
     complete_wait(id, x, NEWS.timer, name, LAYOUT.timer_prefix .. name, RECORD.fired .. due)
   end

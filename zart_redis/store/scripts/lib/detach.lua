@@ -35,7 +35,7 @@ local function clear_waits(id, x)
   if x.held ~= '' then
     end_hold(id)
   end
-  redis.call('DEL', KEY.waits(id), KEY.groups(id), KEY.news(id))
+  redis.call('DEL', KEY.waits(id), KEY.groups(id), KEY.news(id), KEY.receivers(id))
   if has_waits or x.deadline ~= '' then -- else it has no timer
     redis.call('ZREM', KEY.timers, member)
   end

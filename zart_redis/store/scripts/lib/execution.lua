@@ -81,7 +81,7 @@ end
 local function is_known_wait(wait)
   local kind = kind_of(wait)
   return kind == WAIT.sleep or kind == WAIT.event or kind == WAIT.timer or kind == WAIT.retry or kind == WAIT.delay
-    or kind == WAIT.unknown_task or kind == WAIT.held or kind == WAIT.pause or kind == WAIT.expiry
+    or kind == WAIT.message or kind == WAIT.unknown_task or kind == WAIT.held or kind == WAIT.pause or kind == WAIT.expiry
 end
 
 -- When the earliest of its deadline and its waits is due, or nil.

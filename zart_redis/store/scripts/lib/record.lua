@@ -17,11 +17,12 @@ end
 local function is_failure(record)
   local kind = kind_of(record)
   return kind == RECORD.error or kind == RECORD.failure or kind == RECORD.timed_out
+    or kind == RECORD.no_message
 end
 
 local function is_success(record)
   local kind = kind_of(record)
-  return kind == RECORD.value or kind == RECORD.capture or kind == RECORD.slept
+  return kind == RECORD.value or kind == RECORD.capture or kind == RECORD.slept or kind == RECORD.message
 end
 
 local function is_final_record(record)

@@ -53,6 +53,18 @@ local function archive(id)
   return before
 end
 
+-- The number of the next run of an id whose last run has ended, its fence, its time of creation if that is not now, and
+-- what begin_run gets as `before`. `last` is the number of the last run, or false if there was none.
+local function next_run(id, last)
+  if not last then
+    -- Above the epochs that an execution of this id may have had before it was purged, and later than its creation.
+    local purged = redis.call('GET', KEY.purged_epoch) or '0'
+    return 1, purged .. '@', math.max(now(), tonumber(purged) + 1)
+  end
+  local fence = redis.call('HGET', KEY.execution(id), FIELD.fence) or '0@'
+  return tonumber(last) + 1, fence, nil, archive(id)
+end
+
 -- The run before has left its bucket.
 local function leave_bucket(before, task, queue)
   if before.task and before.queue and (before.task ~= task or before.queue ~= queue or before.version) then
@@ -75,6 +87,7 @@ end
 -- Aborts a live run: revokes its claim, and tells those who wait for it.
 local function abort_run(id, x)
   notify_worker(x.fence, SIGNAL.revoke, x.queue, x.entry)
+  return_messages(id, x)
   withdraw_run(id, x, FIELD.finished, now())
   set_status(id, x, STATUS.cancelled)
   redis.call('PUBLISH', CHANNEL.done(id), STATUS.cancelled)

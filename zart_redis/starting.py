@@ -1,14 +1,16 @@
-"""What `start` takes: a request, and the checked arguments of its transition."""
+"""What begins an execution: a request, and the checked arguments of its transition."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, TypedDict, get_args
+from typing import Any, Literal, TypedDict, get_args
 
-from zart_redis import names
+from zart_redis import names, registry
+from zart_redis.codec import check_size, codec_for
 from zart_redis.durations import Duration, to_ms
+from zart_redis.engine.ports import StartArguments
 from zart_redis.errors import InvalidInput
 from zart_redis.layout import StartOption
 from zart_redis.registry import HandlerDefinition
@@ -50,25 +52,26 @@ class StartRequest:
     tags: Mapping[str, str] | None = None
 
 
-class StartArguments(NamedTuple):
-    """Those of the transition `start`."""
+def declared_handler(task_name: str) -> HandlerDefinition | None:
+    """The handler of a task, if this process declares exactly one of the name."""
+    return registry.handlers.get_unambiguous(names.check_name(task_name, "the name of a task"))
 
-    execution_id: str
-    task: str
-    queue: str
-    data: bytes
-    delay_ms: int | None
-    timeout_ms: int | None
-    triggered_by: str
-    limits: str
-    options: dict[StartOption, str | int | bytes]
+
+def encode_input(handler: HandlerDefinition | None, data: Any, what: str, max_payload: int) -> bytes:
+    """An execution's encoded input, checked if the handler is declared in this process."""
+    if handler is not None:
+        return handler.encode_input(data, max_payload, what)
+    return check_size(max_payload, codec_for(Any).encode(data, what), what)
 
 
 def start_arguments(
-    request: StartRequest, handler: HandlerDefinition | None, data: bytes, limits: str, retention_ms: int
+    request: StartRequest, handler: HandlerDefinition | None, max_payload: int, retention_ms: int
 ) -> StartArguments:
-    """Raises InvalidInput."""
+    """Raises what `DurableScheduler.start` raises for bad input."""
     names.check_name(request.execution_id, "an execution id")
+    what = f"the input of task {request.task_name!r}"
+    data = encode_input(handler, request.data, what, max_payload)
+    limits = handler.encode_limits(handler.input.decode(data, what)) if handler and handler.limits else ""
     queue = request.queue
     if queue is None:
         queue = handler.queue if handler else "default"
