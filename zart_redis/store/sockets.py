@@ -95,6 +95,10 @@ class SafeConnection(AbstractConnection):
 
     async def send_now(self, command: bytes | str | Iterable[bytes], check_health: bool = False) -> None:
         """Without a timeout: the caller has one."""
+        if self._writer is not None and self._writer.transport.is_closing():
+            # asyncio of Python 3.12.0 and 3.12.1 would watch its socket for writing, although it is closed, and so fail
+            # a later connection that gets the same file descriptor.
+            raise exceptions.ConnectionError("Connection closed")
         # redis-py guards each send by asyncio.wait_for, which makes a task of it and on Python 3.11 may
         # swallow a cancellation that arrives as the send ends. Without a socket timeout it sends directly.
         timeout, self.socket_timeout = self.socket_timeout, None
