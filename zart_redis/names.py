@@ -22,9 +22,12 @@ def check_name(value: object, what: str) -> str:
     """Return `value` if it can serve as a name or an id; `what` says which one it is.
 
     Raises:
-        InvalidInput: it is not text, is empty, holds control characters, or is longer than 512 bytes as UTF-8.
+        InvalidInput: it is not text, is empty, holds control characters, is longer than 512 bytes as UTF-8, or is
+            "." or "..", which clients of HTTP take out of paths.
     """
     text = check_text(value, what)
+    if text in (".", ".."):
+        raise InvalidInput(f"{what} must not be {text!r}: paths of URLs cannot hold it")
     if not text:
         raise InvalidInput(f"{what} must not be empty")
     if has_controls(text):

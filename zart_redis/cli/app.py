@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from zart_redis.cli import bulk, executions, history, limits, listing, pauses, queues, recurring, repair, streams
+from zart_redis.cli import (
+    bulk,
+    executions,
+    history,
+    limits,
+    listing,
+    pauses,
+    queues,
+    recurring,
+    repair,
+    streams,
+    tokens,
+)
 from zart_redis.cli.check_replay import check_replay
 from zart_redis.cli.demo.command import demo
 from zart_redis.cli.dev import dev
 from zart_redis.cli.running import command_line, run_command_line
+from zart_redis.cli.serve import serve
 from zart_redis.cli.top import top
 
 COMMANDS: tuple[Callable[..., None], ...] = (
@@ -17,7 +30,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     history.runs, history.detail, history.export, history.watch, streams.follow, check_replay,
     repair.retry_step, repair.restart, repair.rerun, repair.purge, repair.doctor,
     bulk.bulk, pauses.pause, pauses.resume, pauses.pause_list,
-    dev, demo,
+    serve, dev, demo,
 )  # fmt: skip
 
 app = command_line(
@@ -28,6 +41,7 @@ for command in COMMANDS:
 app.add_typer(limits.app)
 app.add_typer(queues.app)
 app.add_typer(recurring.app)
+app.add_typer(tokens.app)
 
 
 def main() -> None:

@@ -136,7 +136,7 @@ def _filter(
     """Raises InvalidInput."""
     names.check_optional(task_name, "the name of a task")
     names.check_optional(queue, "the name of a queue")
-    names.check_optional(None if id_prefix == "" else id_prefix, "the prefix of an id")
+    names.check_optional(None if id_prefix in ("", ".", "..") else id_prefix, "the prefix of an id")
     return Filter(
         read_status(status),
         task_name,

@@ -6,7 +6,7 @@ from enum import auto
 
 from zart_redis.layout.name import StoredName
 
-VERSION = (1, 9)
+VERSION = (1, 10)
 """Major and minor number of this layout. Versions of one major number work side by side."""
 LAYOUT = "{}.{}".format(*VERSION)
 """The version as it is stored."""

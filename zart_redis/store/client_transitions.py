@@ -108,6 +108,14 @@ class ClientTransitions(Mailbox):
         """Returns False if there was none."""
         return bool(await self._run("stop_recurring", id) == 1)
 
+    async def set_token(self, name: str, token: bytes) -> bool:
+        """Without a token it is removed. Returns False if the name is taken, or there was nothing to remove."""
+        return bool(await self._run("set_token", name, token) == b"set")
+
+    async def set_session(self, digest: str, session: bytes, lifetime_ms: int) -> None:
+        """Without a session it is ended."""
+        await self._run("set_session", digest, session, lifetime_ms)
+
     async def deliver(self, execution_id: str, name: str, payload: bytes) -> EventDelivery | str | None:
         """Returns the delivery, or the final status of an execution that has ended, or None if there is no such one."""
         reply = await self._run("deliver", execution_id, name, payload, new_nonce())

@@ -68,6 +68,11 @@ class Queries:
         (flat,) = await self._reads.ask([("HGETALL", key.of(self._prefix, *parameters))])
         return list(flat)
 
+    async def session(self, digest: str) -> bytes | None:
+        """A session of the HTTP API; None if it has ended."""
+        (found,) = await self._reads.ask([("GET", Key.SESSION.of(self._prefix, digest))])
+        return None if found is None else bytes(found)
+
     async def members(self, key: Key) -> list[bytes]:
         """The members of a set."""
         (found,) = await self._reads.ask([("SMEMBERS", key.of(self._prefix))])

@@ -1,0 +1,31 @@
+"""Handlers that the tests of the API start."""
+
+import zart_redis as zart
+from zart_redis import zart_durable, zart_step
+
+
+class Declined(Exception):
+    pass
+
+
+@zart_step("http-charge")
+async def charge(cents: int) -> str:
+    if cents < 0:
+        raise Declined(f"secret-{cents}")
+    return f"receipt-{cents}"
+
+
+@zart_durable("http-pay")
+async def pay(cents: int) -> str:
+    zart.set_value("cents", cents)
+    return await charge(cents)
+
+
+@zart_durable("http-approve")
+async def approve() -> str:
+    return await zart.wait_for_event("approved", type=str)
+
+
+@zart_durable("http-receive")
+async def receive() -> str:
+    return await zart.receive("orders", type=str)
