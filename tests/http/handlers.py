@@ -29,3 +29,20 @@ async def approve() -> str:
 @zart_durable("http-receive")
 async def receive() -> str:
     return await zart.receive("orders", type=str)
+
+
+@zart_step("http-tokens", retry="fixed(2, 10ms)")
+async def tokens() -> int:
+    zart.emit("hello\nworld", stream="answer")
+    if not zart.context().is_retry():
+        raise Declined("again")
+    zart.emit("done", stream="answer")
+    return 2
+
+
+@zart_durable("http-chat")
+async def chat() -> int:
+    count = await tokens()
+    await zart.wait_for_event("end")
+    zart.emit("bye", stream="answer")
+    return count

@@ -97,6 +97,8 @@ def test_it_stops_although_requests_wait(zart: Zart, serve: Callable[..., Served
     assert zart("start", "elsewhere", "--id", "p-1").returncode == 0
     with socket.create_connection(("127.0.0.1", httpx.URL(served.url).port or 0)) as slow:
         slow.sendall(b"GET /api/v1/executions/p-1/wait?timeout=100s HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        stream = socket.create_connection(slow.getpeername())
+        stream.sendall(b"GET /api/v1/executions/p-1/stream/s HTTP/1.1\r\nHost: localhost\r\n\r\n")
         with socket.create_connection(("127.0.0.1", httpx.URL(served.url).port or 0)) as half:
             half.sendall(b"POST /api/v1/executions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n")
             time.sleep(0.3)
@@ -105,3 +107,5 @@ def test_it_stops_although_requests_wait(zart: Zart, serve: Callable[..., Served
             assert served.process.wait(10) == 0
             assert time.monotonic() - began < 5
             assert slow.recv(100).startswith(b"HTTP/1.1 202")
+            with stream, stream.makefile("rb") as events:
+                assert events.read().endswith(b"\r\n0\r\n\r\n")  # a last chunk: it was not cut off

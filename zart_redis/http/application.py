@@ -71,6 +71,11 @@ class Application:
         self._serving = Serving(self._admission)
         self._max_body = 2 * scheduler.settings.max_payload + JSON_OVERHEAD
 
+    @property
+    def waiting(self) -> int:
+        """How many streams and long polls are open."""
+        return self._serving.waiting
+
     def stop(self) -> None:
         """End open streams and long polls, so that the server can stop."""
         self._serving.stopping.set()

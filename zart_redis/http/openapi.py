@@ -73,7 +73,7 @@ def _operation(route: Route, by_type: dict[int, Any]) -> dict[str, Any]:
         "operationId": f"{route.endpoint.__module__.rpartition('.')[2]}_{route.endpoint.__name__}",
         "parameters": [*_path_parameters(route), *_query_parameters(route)],
         "responses": {
-            **{str(status): _reply(route, by_type[id(kind)]) for status, kind in route.replies.items()},
+            **{str(status): _reply(route, by_type.get(id(kind))) for status, kind in route.replies.items()},
             **_problems(route),
         },
     }
@@ -86,6 +86,8 @@ def _operation(route: Route, by_type: dict[int, Any]) -> dict[str, Any]:
 
 
 def _reply(route: Route, schema: Any) -> dict[str, Any]:
+    if schema is None:
+        return {"description": "Done"}
     return {"description": "Done", "content": {route.media_type: {"schema": schema}}}
 
 

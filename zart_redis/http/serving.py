@@ -24,15 +24,15 @@ class Serving:
         self.stopping = asyncio.Event()
         self.waiting = 0
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """A place for a request that waits.
-
-        Raises:
-            Problem: there is none left.
-        """
+    def check_place(self) -> None:
+        """Raises Problem if too many requests wait."""
         if self.waiting >= MAX_WAITING:
             raise Problem("overloaded", f"{self.waiting} requests are waiting already", headers={"Retry-After": "5"})
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place for a request that waits. Raises Problem if there is none left."""
+        self.check_place()
         self.waiting += 1
         try:
             yield
@@ -42,7 +42,7 @@ class Serving:
     async def unless_over(self, work: Coroutine[Any, Any, T], request: Request) -> T | None:
         """The result of `work`, or None if the server stops, or the client leaves, first."""
         task = asyncio.ensure_future(work)
-        ends = [asyncio.ensure_future(self.stopping.wait()), asyncio.ensure_future(_disconnected(request))]
+        ends = [asyncio.ensure_future(self.stopping.wait()), asyncio.ensure_future(disconnected(request))]
         try:
             await asyncio.wait([task, *ends], return_when=asyncio.FIRST_COMPLETED)
             return task.result() if task.done() else None
@@ -52,6 +52,7 @@ class Serving:
             await asyncio.gather(task, *ends, return_exceptions=True)
 
 
-async def _disconnected(request: Request) -> None:
+async def disconnected(request: Request) -> None:
+    """Return when the client has gone."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
