@@ -46,3 +46,8 @@ async def chat() -> int:
     await zart.wait_for_event("end")
     zart.emit("bye", stream="answer")
     return count
+
+
+@zart_durable("http-bare")
+async def bare() -> None:
+    raise Declined("without a step")

@@ -109,3 +109,14 @@ def test_it_stops_although_requests_wait(zart: Zart, serve: Callable[..., Served
             assert slow.recv(100).startswith(b"HTTP/1.1 202")
             with stream, stream.makefile("rb") as events:
                 assert events.read().endswith(b"\r\n0\r\n\r\n")  # a last chunk: it was not cut off
+
+
+def test_it_carries_out_batches(zart: Zart, serve: Callable[..., Served]) -> None:
+    served = serve("--no-auth")
+    assert zart("start", "elsewhere", "--id", "p-1").returncode == 0
+    asked = {"filter": {"task_name": "elsewhere"}, "action": "cancel"}
+    begun = httpx.post(f"{served.url}admin/v1/batches", json=asked)
+    location = served.url.rstrip("/") + begun.headers["location"]
+    block_until(lambda: httpx.get(location).json()["status"] == "completed")
+    assert httpx.get(location).json()["done"] == 1
+    assert httpx.get(f"{served.url}api/v1/executions/p-1").json()["status"] == "cancelled"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,11 +15,18 @@ from zart_redis.cli.running import Code, interruptions, run, settings_checked
 from zart_redis.client.scheduler import DurableScheduler
 from zart_redis.client.tokens import Tokens
 from zart_redis.errors import ConfigurationError, InvalidInput
+from zart_redis.worker.worker import Worker
 
 if TYPE_CHECKING:
     from zart_redis.http.server import Server
 
 WILDCARDS = ("0.0.0.0", "::", "[::]", "")  # noqa: S104 - addresses that are no names to allow
+
+NO_AUTH_TEXT = "no authentication: everybody who reaches this port may do everything"
+LOGIN_TEXT = "log in with a token; `zart token add NAME --scope read` makes one"
+MAX_BATCHES = 4
+"""Batches that are carried out at the same time."""
+BATCH_GRACE = "1s"
 
 
 def serve(
@@ -49,19 +58,32 @@ async def _serve(client: DurableScheduler, host: str, port: int, hosts: list[str
     if prefix and not prefix.startswith("/"):
         raise InvalidInput(f"--prefix begins with a slash, as /zart does, not {prefix!r:.100}")
     prefix = prefix.rstrip("/")
-    try:
+    async with aclosing(client):
         server = await _server(client, host, port, hosts, prefix, no_auth)
-        output.echo_line(f"zart serve: listening on http://{hosts[0] if hosts else host}:{server.port}{prefix}/")
-        output.echo_line(
-            "no authentication: everybody who reaches this port may do everything"
-            if no_auth
-            else "log in with a token; `zart token add NAME --scope read` makes one"
-        )
-        with interruptions(server.stop, server.kill):
-            await server.run()
-        return Code.DONE
-    finally:
-        await client.aclose()
+        async with _batch_worker(client) as worker:
+            output.echo_line(f"zart serve: listening on http://{hosts[0] if hosts else host}:{server.port}{prefix}/")
+            output.echo_line(NO_AUTH_TEXT if no_auth else LOGIN_TEXT)
+            with interruptions(partial(_stop, server, worker), server.kill):
+                await server.run()
+    return Code.DONE
+
+
+def _stop(server: Server, worker: Worker) -> None:
+    worker.stop()
+    server.stop()
+
+
+def _batch_worker(client: DurableScheduler) -> Worker:
+    from zart_redis.http import batches
+
+    return Worker(
+        client.settings.redis_url,
+        namespace=client.settings.namespace,
+        queues=[batches.QUEUE],
+        handlers=[batches.batch_handler(client)],
+        concurrency=MAX_BATCHES,
+        grace=BATCH_GRACE,
+    )
 
 
 async def _server(

@@ -15,6 +15,8 @@ from zart_redis.client.runs import Runs
 from zart_redis.errors import ConfigurationError, InvalidInput, RedisUnavailable, ZartError
 from zart_redis.model import ExecutionRecord, ExecutionStatus, from_ms
 
+BATCH_TASK = "zart.batch"
+"""The task of executions that carry out a bulk operation, which leaves them alone unless the filter names the task."""
 AT_ONCE = 50
 """Executions that are worked on at the same time."""
 
@@ -145,10 +147,13 @@ class Bulk(Admin, Lists, Runs):
             now, cursor = _read_cursor(cursor)
         before = filter.get("created_before")
         filter = {**filter, "created_before": from_ms(now) if before is None else min(from_ms(now), before)}
+        spared = None if filter.get("task_name") == BATCH_TASK else BATCH_TASK
         may_come_again: set[str] = set()
         while True:
             found = await self.list_executions(**filter, limit=200, cursor=cursor, order="oldest")
-            page = ExecutionPage(record for record in found if record.execution_id not in may_come_again)
+            page = ExecutionPage(
+                record for record in found if record.execution_id not in may_come_again and record.task_name != spared
+            )
             cursor = found.cursor
             if await self._time(partition) <= now:
                 may_come_again.update(record.execution_id for record in page)

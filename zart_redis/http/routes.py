@@ -21,13 +21,14 @@ from zart_redis.errors import (
     RecurringNotFound,
     SerializationError,
 )
-from zart_redis.http import admin, executions, openapi, operations, sessions, streams
+from zart_redis.http import admin, batches, executions, openapi, operations, sessions, streams
 from zart_redis.http.routing import Call, NoQuery, Reply, Route
 from zart_redis.model import ExecutionRecord, PauseRule
 
 READ, START, OPERATE = Scope.READ, Scope.START, Scope.OPERATE
 V1, ADMIN = "/api/v1", "/admin/v1"
 PAUSES, RECURRING, LIMIT = f"{ADMIN}/pause-rules", f"{ADMIN}/recurring/{{id}}", f"{ADMIN}/limits/{{name}}"
+BATCH = f"{ADMIN}/batches/{{id}}"
 ONE = f"{V1}/executions/{{id}}"
 
 
@@ -154,6 +155,18 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "DELETE", LIMIT, OPERATE, admin.reset_limit, "Return a limit to its declared numbers",
         query=admin.LimitQuery, replies={200: admin.LimitReset},
+    ),
+    Route(
+        "POST", f"{ADMIN}/batches", OPERATE, batches.start, "Cancel, restart or retry all that a filter selects",
+        body=batches.BatchBody, replies={200: batches.BatchCount, 202: batches.BatchReport},
+    ),
+    Route(
+        "GET", BATCH, READ, batches.report, "How far a batch has come",
+        replies={200: batches.BatchReport}, errors=(ExecutionNotFound,),
+    ),
+    Route(
+        "POST", f"{BATCH}/stop", OPERATE, batches.stop, "Stop a batch; what it has done stays done",
+        replies={200: batches.BatchStopped}, errors=(ExecutionNotFound,),
     ),
     Route(
         "GET", f"{ADMIN}/doctor", READ, admin.doctor, "Check for lost or damaged work",

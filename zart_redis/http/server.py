@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from zart_redis.errors import ConfigurationError
 from zart_redis.http.application import Application
 
-GRACE_SECONDS = 3
+GRACE_SECONDS = 2
 """How long requests that do not wait may take to finish after the server was stopped."""
 
 
@@ -32,6 +32,7 @@ class Server:
                 _Prefixed(application, prefix),
                 lifespan="off",
                 log_config=None,
+                log_level="warning",
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
