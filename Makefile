@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo docs test test-matrix test-cell lint types coverage bench soak clean
+.PHONY: demo docs test test-matrix test-cell lint types vendor coverage bench soak clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +42,10 @@ types: $(VENV)/ready
 
 test: lint types
 	$(BIN)/pytest -n 2 --dist loadfile # they wait more than they compute
+
+# Compares the modules of others that the dashboard uses with what was published (npm is needed).
+vendor: $(VENV)/ready
+	$(BIN)/python -m tests.browser.vendor
 
 # Part of the tests on each server, with uvloop and without, on each Python that is installed (45 minutes).
 test-matrix: $(VENV)/ready
