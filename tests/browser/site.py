@@ -15,10 +15,12 @@ from starlette.routing import Mount
 import zart_redis as zart
 from tests.support.workers import running_worker
 from zart_redis import http
+from zart_redis.http import batches
 
 T = TypeVar("T")
 
 SECONDS = 30.0
+QUEUES = ["default", batches.QUEUE]
 
 
 class Site:
@@ -68,7 +70,8 @@ class Site:
         redis_url, namespace, handlers = self._settings
         self.scheduler = await self._stack.enter_async_context(zart.DurableScheduler(redis_url, namespace=namespace))
         if handlers:
-            worker = await self._stack.enter_async_context(running_worker(self.scheduler, handlers=handlers))
+            options = {"handlers": [*handlers, batches.batch_handler(self.scheduler)], "queues": QUEUES}
+            worker = await self._stack.enter_async_context(running_worker(self.scheduler, **options))
             task = asyncio.create_task(worker.run())
             self._stack.push_async_callback(self._end_worker, worker, task)
         await self.start_server()

@@ -4,14 +4,25 @@ import { request, supports } from './api.js';
 import { base } from './router.js';
 import { plural, visible } from './format.js';
 import { isEmpty } from './filters.js';
+import { isFinal } from './run_data.js';
 import { Dialog } from './dialog.js';
 import { ErrorBox, Loading } from './ui.js';
 
+// Each with the statuses that it is for, if not all.
 const ACTIONS = [
-  ['cancel', 'Cancel all', 'The live ones of them end now. Running steps may finish; nothing else starts.'],
-  ['restart', 'Restart all', 'Each begins a new run with its input. The earlier runs are kept as history.'],
-  ['retry', 'Retry all failed', 'Each of them that has failed resumes from the step that failed.'],
+  ['cancel', 'Cancel all', 'The live ones of them end now. Running steps may finish; nothing else starts.', ['scheduled', 'running', 'waiting']],
+  ['restart', 'Restart all', 'Each begins a new run with its input. The earlier runs are kept as history.', null],
+  ['retry', 'Retry all failed', 'Each of them that has failed resumes from the step that failed.', ['failed']],
 ];
+const KNOWN = ['status', 'task_name', 'queue', 'id_prefix', 'created_after', 'created_before', 'tags'];
+
+function possibleActions(filter) {
+  if (isEmpty(filter) || !Object.keys(filter).every((name) => KNOWN.includes(name))) return [];
+  return ACTIONS.filter(([, , , statuses]) => !filter.status || !statuses || statuses.includes(filter.status));
+}
+
+// What the server is asked for: `retry` takes only what has failed.
+const narrowed = (filter, action) => (action === 'retry' ? { ...filter, status: 'failed' } : filter);
 
 const describe = (filter) => Object.entries(filter).map(([name, value]) =>
   `${name} ${typeof value === 'object' ? Object.entries(value).map((pair) => pair.join(':')).join(', ') : value}`).join('; ');
@@ -25,9 +36,8 @@ function pathOf(address) {
 function useBatch(filter, action) {
   const [state, setState] = useState({ phase: 'counting' });
   const fail = (error) => setState((before) => ({ ...before, error }));
-  const narrowed = action === 'retry' ? { ...filter, status: 'failed' } : filter;
   useEffect(() => {
-    request('POST', '/admin/v1/batches', { body: { filter: narrowed, action, dry_run: true } }).then(
+    request('POST', '/admin/v1/batches', { body: { filter, action, dry_run: true } }).then(
       (answer) => setState({ phase: 'counted', count: answer.body.count }), fail);
   }, []);
   useEffect(() => {
@@ -35,7 +45,7 @@ function useBatch(filter, action) {
     const timer = setInterval(async () => {
       try {
         const { body } = await request('GET', state.path);
-        const ended = ['completed', 'failed', 'cancelled', 'stopped'].includes(body.status);
+        const ended = isFinal(body.status);
         setState((before) => ({ ...before, phase: ended ? 'ended' : 'running', progress: body, error: null }));
       } catch (error) {
         fail(error);
@@ -45,7 +55,7 @@ function useBatch(filter, action) {
   }, [state.phase]);
   const begin = async () => {
     try {
-      const answer = await request('POST', '/admin/v1/batches', { body: { filter: narrowed, action, dry_run: false } });
+      const answer = await request('POST', '/admin/v1/batches', { body: { filter, action, dry_run: false } });
       setState((before) => ({ ...before, phase: 'running', path: pathOf(answer.location), error: null }));
     } catch (error) {
       fail(error);
@@ -55,17 +65,15 @@ function useBatch(filter, action) {
   return { state, begin, stop };
 }
 
-const failures = (failed) => (typeof failed === 'number' ? failed : Object.keys(failed || {}).length);
-
 function Progress({ state, stop }) {
-  const { done = 0, failed, total } = state.progress || {};
-  const wrong = failures(failed);
+  const { done = 0, failed = {}, total } = state.progress || {};
+  const wrong = Object.keys(failed).length;
   return html`<div aria-live="polite">
       <progress max=${total || state.count || 1} value=${done + wrong} aria-label="Progress"></progress>
-      <p>${done.toLocaleString('en')} of ${(total ?? state.count ?? 0).toLocaleString('en')} done${wrong > 0 && `, ${wrong} could not be changed`}${state.phase === 'ended' && ` – ${state.progress.status}`}</p>
+      <p>${done.toLocaleString('en')} of ${(total ?? state.count ?? 0).toLocaleString('en')} done${wrong > 0 && `, ${wrong} could not be changed`}${state.phase === 'ended' && `: ${state.progress.status}`}</p>
     </div>
-    ${wrong > 0 && typeof failed === 'object' && html`<ul class="failed-ids">${Object.entries(failed).slice(0, 20).map(([id, why]) =>
-      html`<li key=${id}><code>${visible(id)}</code> ${visible(typeof why === 'string' ? why : why.message)}</li>`)}</ul>`}
+    ${wrong > 0 && html`<ul class="failed-ids">${Object.entries(failed).slice(0, 20).map(([id, why]) =>
+      html`<li key=${id}><code>${visible(id)}</code> ${visible(why)}</li>`)}</ul>`}
     ${state.phase === 'running' && html`<button type="button" onClick=${stop}>Stop</button>`}`;
 }
 
@@ -90,15 +98,16 @@ export function Bulk({ filter, onDone }) {
   useEffect(() => {
     supports('POST', '/admin/v1/batches').then(setPossible);
   }, []);
-  if (!possible || isEmpty(filter)) return null;
+  const actions = possible ? possibleActions(filter) : [];
+  if (!actions.length) return null;
   const close = () => {
     choose(null);
     onDone();
   };
   return html`<div class="bulk" role="group" aria-label="All that match the filter">
-    ${ACTIONS.map(([action, label]) => html`<button type="button" key=${action} aria-haspopup="dialog"
+    ${actions.map(([action, label]) => html`<button type="button" key=${action} aria-haspopup="dialog"
       onClick=${() => choose(action)}>${label}</button>`)}
-    ${ACTIONS.map(([action, label, text]) => chosen === action && html`<${BatchDialog} key=${action} filter=${filter} action=${action}
+    ${actions.map(([action, label, text]) => chosen === action && html`<${BatchDialog} key=${action} filter=${narrowed(filter, action)} action=${action}
       label=${label} text=${text} onClose=${close} />`)}
   </div>`;
 }

@@ -32,7 +32,7 @@ function QueueRow({ queue, number, onDone }) {
     <td class="number">${queue.held.toLocaleString('en')}</td>
     <td class="number">${queue.oldest_seconds === null ? '' : duration(queue.oldest_seconds * 1000)}</td>
     <td class="number">${queue.workers}</td>
-    <td>${queue.paused
+    <td class="act">${queue.paused
       ? html`<${Action} key="resume" label="Resume" title=${`Resume queue ${queue.name}`} act=${resume} onDone=${onDone} describedby=${`queue-${number}`}
           text="What it held continues where it was." />`
       : html`<${Action} key="pause" label="Pause" title=${`Pause queue ${queue.name}`} act=${pause} onDone=${onDone} describedby=${`queue-${number}`}
@@ -54,7 +54,7 @@ function Rules({ rules, onDone }) {
     <tbody>${rules.map((rule) => html`<tr key=${rule.rule_id}>
       ${['execution_id', 'task_name', 'step_pattern', 'queue'].map((name) => html`<td key=${name}>${rule[name] ? visible(rule[name]) : all}</td>`)}
       <td><${Time} at=${rule.created_at} /></td>
-      <td><${Action} label="Remove" title="Remove this pause rule" text="What it held continues." act=${remove(rule)} onDone=${onDone} /></td>
+      <td class="act"><${Action} label="Remove" title="Remove this pause rule" text="What it held continues." act=${remove(rule)} onDone=${onDone} /></td>
     </tr>`)}</tbody></table></div></section>`;
 }
 

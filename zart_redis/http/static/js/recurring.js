@@ -28,13 +28,13 @@ function RecurringRow({ record, number, onDone }) {
     <td>${record.next_times.slice(0, 3).map((time) => html`<div key=${time}><${Time} at=${time} full /></div>`)}</td>
     <td>${record.live.slice(0, SHOWN).map((live) => html`<div key=${live}><${Link} to=${executionPath(live)} class="mono">${visible(live)}<//></div>`)}
       ${record.live.length > SHOWN && html`<div class="dim">and ${record.live.length - SHOWN} more</div>`}</td>
-    <td class="buttons start">
+    <td class="act">
       ${record.paused
         ? html`<${Action} key="resume" label="Resume" title=${`Resume ${id}`} act=${act('resume', `Resumed ${id}.`)} onDone=${onDone} describedby=${describedby}
             text="It starts occurrences again from now on. What was due while it was paused is not started." />`
         : html`<${Action} key="pause" label="Pause" title=${`Pause ${id}`} act=${act('pause', `Paused ${id}.`)} onDone=${onDone} describedby=${describedby}
             text="It starts no occurrence until it is resumed. Live ones continue." />`}
-      <${Action} label="Trigger" title=${`Start an occurrence of ${id} now`} act=${act('trigger')} onDone=${onDone} describedby=${describedby}
+      ${' '}<${Action} label="Trigger" title=${`Start an occurrence of ${id} now`} act=${act('trigger')} onDone=${onDone} describedby=${describedby}
         text="An occurrence starts now, in addition to the schedule, unless the overlap rule forbids it." />
     </td>
   </tr>`;

@@ -19,7 +19,7 @@ export function Time({ at, full = false }) {
   const now = useNow(1000);
   if (!at) return html`<span class="dim">–</span>`;
   const moment = Date.parse(at);
-  const exact = absolute(moment, utc, { millis: full });
+  const exact = absolute(moment, utc, { millis: full && moment % 1000 !== 0 });
   const near = relative(moment, now);
   return html`<time datetime=${at} title=${full ? near : exact}>${full ? html`${exact} <span class="dim">(${near})</span>` : near}</time>`;
 }
