@@ -51,3 +51,14 @@ async def chat() -> int:
 @zart_durable("http-bare")
 async def bare() -> None:
     raise Declined("without a step")
+
+
+@zart_step("http-refused", retry="fixed(1, 10ms)")
+async def refused(cents: int) -> None:
+    raise Declined(f"secret-{cents}")
+
+
+@zart_durable("http-refuse", retry="fixed(1, 10ms)")
+async def refuse(cents: int) -> None:
+    zart.set_value("cents", cents)
+    await refused(cents)

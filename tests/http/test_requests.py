@@ -233,13 +233,15 @@ async def test_payloads_are_for_their_scope(
     client_of: ClientOf,
     token_of: TokenOf,
 ) -> None:
-    await scheduler.start("p-1", "http-pay", -7)
+    await scheduler.start("p-1", "http-refuse", -7)
     await scheduler.wait("p-1", "10s")
     plain = client_of(guarded, token=await token_of(Scope.READ))
     full = client_of(guarded, token=await token_of(Scope.READ, Scope.PAYLOADS))
     for path in ("p-1", "p-1/detail?payloads=true", "p-1/wait"):
         assert "secret--7" not in (await plain.get(f"/api/v1/executions/{path}")).text
         assert "secret--7" in (await full.get(f"/api/v1/executions/{path}")).text
+    found = (await full.get("/api/v1/executions/p-1/detail")).json()
+    assert found["attempts"][0]["error"] and found["steps"][0]["attempts"][0]["error"]  # noqa: PT018 - all are there
     record = (await plain.get("/api/v1/executions/p-1")).json()
     assert (record["status"], record["input"], record["error"]) == ("failed", None, None)
     assert (await plain.get("/api/v1/executions/p-1/values")).json() == {"cents": None}

@@ -47,6 +47,14 @@ async def test_a_session_ends_with_its_token(
     assert problem(await client.get("/api/v1/stats")) == (401, "unauthenticated")
 
 
+async def test_cookies_of_other_applications(guarded: http.Application, client_of: ClientOf, token_of: TokenOf) -> None:
+    client = client_of(guarded)
+    await client.post("/login", json={"token": await token_of(Scope.READ)})
+    cookies = f'other={{"a": [1]}}; bad name=é; =; zart_session={client.cookies["zart_session"]}'
+    client.cookies.clear()
+    assert (await client.get("/api/v1/stats", headers={"Cookie": cookies.encode()})).status_code == 200
+
+
 async def test_a_session_is_limited_in_time(
     guarded: http.Application, client_of: ClientOf, token_of: TokenOf, raw: redis.Redis, prefix: str
 ) -> None:

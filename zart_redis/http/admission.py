@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -105,11 +104,7 @@ class Admission:
 
 def session_secret(request: Request) -> str:
     """What the cookie of the session holds; "" without one."""
-    try:
-        cookie = SimpleCookie(request.headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return ""
-    return cookie.value if cookie else ""
+    return request.cookies.get(COOKIE, "")
 
 
 def _without_port(host: str) -> str:

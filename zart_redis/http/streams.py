@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, cast
 
+from redis import exceptions
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -105,7 +106,7 @@ class EventStream(Response):
                     checked_at = loop.time()
         except StopAsyncIteration:
             pass
-        except ZartError as error:
+        except (ZartError, exceptions.RedisError) as error:
             log.warning("a stream has ended early", execution_id=self._call.path["id"], error=str(error))
         finally:
             for task in (following, *ends):
