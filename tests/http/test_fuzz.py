@@ -68,7 +68,9 @@ async def send_all(url: str, namespace: str, asked: list[tuple[Route, str, bytes
                     assert response.json()["status"] == response.status_code
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(asked=st.lists(requests(), min_size=10, max_size=40))
 def test_any_request(asked: list[tuple[Route, str, bytes]], redis_url: str, namespace: str) -> None:
     asyncio.run(send_all(redis_url, namespace, asked))

@@ -52,7 +52,7 @@ async def test_cookies_of_other_applications(guarded: http.Application, client_o
     await client.post("/login", json={"token": await token_of(Scope.READ)})
     cookies = f'other={{"a": [1]}}; bad name=é; =; zart_session={client.cookies["zart_session"]}'
     client.cookies.clear()
-    assert (await client.get("/api/v1/stats", headers={"Cookie": cookies.encode()})).status_code == 200
+    assert (await client.get("/api/v1/stats", headers={b"Cookie": cookies.encode()})).status_code == 200
 
 
 async def test_a_session_is_limited_in_time(
