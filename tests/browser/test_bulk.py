@@ -40,11 +40,14 @@ def test_what_failed_is_retried(browser: Browser, site: Site, failing_steps: set
         site.run(site.scheduler.start(f"order-{index}", "checkout", {"item": "lamp"}))
         site.run(site.scheduler.wait(f"order-{index}", "10s"))
     failing_steps.clear()
+    site.run(site.scheduler.start("order-fine", "checkout", {"item": "lamp"}))
     browser.open(f"{site.url}/?status=failed")
     assert len(browser.until(browser.rows)) == 3
+    browser.button("Retry all failed")
     assert not browser.has_button("Cancel all")  # they have ended
+    browser.open(f"{site.url}/?task_name=checkout")
     browser.click("Retry all failed")
-    browser.shows("3 executions match the filter.")
+    browser.shows("Retry all failed: task_name checkout; status failed", "3 executions match the filter.")
     browser.click("Confirm", within="[role=dialog]")
     browser.shows("3 of 3 done: completed")
     for index in range(3):

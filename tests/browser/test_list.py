@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from selenium.webdriver import ActionChains
 
+import zart_redis as zart
 from tests.browser.pages import Browser
 from tests.browser.site import Site
 
@@ -110,3 +111,24 @@ def test_the_page_works_under_a_prefix(browser: Browser, make_site: Callable[...
         next(link for link in browser.all("nav a") if link.text == view).click()
         browser.until(lambda view=view: browser.one("h1").text == view, view)  # type: ignore[misc]
     assert browser.path == "/tools/zart/"
+
+
+def test_the_list_of_100000_executions(browser: Browser, make_site: Callable[..., Site]) -> None:
+    site = make_site(handlers=[])
+    for lot in range(20):
+        requests = [
+            zart.StartRequest(
+                f"e-{lot:02}{index:04}", "echo", tags={"customer": "acme" if (lot, index) == (3, 7) else "-"}
+            )
+            for index in range(5000)
+        ]
+        site.run(site.scheduler.start_many(requests))
+    browser.open(f"{site.url}/?task_name=echo")
+    browser.until(lambda: len(browser.rows()) == 50, "a page")
+    browser.until(lambda: "all 100,000" in browser.one(".tabs").text.replace("\n", " "), "the count")
+    browser.open(f"{site.url}/?tag=customer:acme")
+    browser.until(lambda: browser.rows() == ["e-030007"], "the only one")
+    browser.open(f"{site.url}/?id_prefix=e-1949")
+    browser.until(
+        lambda: len(browser.rows()) == 50 and all(row.startswith("e-1949") for row in browser.rows()), "by id"
+    )
