@@ -17,6 +17,7 @@ from zart_redis.model import EventDelivery, ExecutionRecord, ExecutionStatus
 from zart_redis.starting import IfFinished, IfLive
 
 MAX_WAIT_SECONDS = 300
+MAX_STEPS_WITH_PAYLOADS = 1000
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -81,7 +82,8 @@ class DetailQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     run: Count | None = None
     payloads: bool = False
     steps_after: str | None = None
-    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1000
+    limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1000
+    """At most 1000 with payloads."""
 
 
 class WaitQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -177,6 +179,8 @@ async def status(call: Call[NoQuery, None]) -> Reply:
 
 async def detail(call: Call[DetailQuery, None]) -> Reply:
     query = call.query
+    if query.payloads and query.limit > MAX_STEPS_WITH_PAYLOADS:
+        raise InvalidInput(f"limit is at most {MAX_STEPS_WITH_PAYLOADS} with payloads, not {query.limit}")
     found: RunDetail = await call.scheduler.detail(
         call.path["id"],
         query.run,
