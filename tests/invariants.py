@@ -67,6 +67,7 @@ class _Checks:
             self.find("damaged", execution_id, f"{execution_id} was set aside: {as_text(why)}")
         self.limits()
         self.streams()
+        self.mail()
         self.timers()
         self.owners()
         self.tags()
@@ -279,8 +280,24 @@ class _Checks:
             members = {member for member in self.s.zsets.get(f"unserved:{child.unserved}", {}) if member[0] == "s"}
             if not any(_steps([member]) == {step} and self.unserved(child.unserved, member) for member in members):
                 self.find("child", id, f"LOST: step {name!r} of {id} waits in no set for a worker")
+        elif child.stands_for:
+            self.child_of(id, name, child)
         elif step not in self.step_timers:
             self.find("child", id, f"LOST: nothing will wake the scheduled step {name!r} of {id}")
+
+    def child_of(self, id: str, name: str, child: Child) -> None:
+        """A scheduled step that stands for an execution, which will report its end. Those of other partitions are not
+        seen."""
+        x = self.x.get(child.stands_for, {})
+        is_here = child.parent.startswith("\x1f")
+        if is_here and (x.get("parent") != child.parent or x["status"] not in LIVE):
+            self.find("child", id, f"LOST: {id} waits for {child.stands_for} as {name!r}, which is no live child of it")
+
+    def mail(self) -> None:
+        """All mail will be delivered."""
+        for number in self.s.hashes.get("mail", {}).keys() - {""}:
+            if f"m{number}" not in self.timer:
+                self.say(f"mail {number} has no timer")
 
     def streams(self) -> None:
         for queue, entries in self.s.entries.items():
@@ -312,7 +329,9 @@ class _Checks:
                 is_dropped = any(step == (id, str(scope), name) for step, _ in self.dropped)
                 if (child is None or child.entry or child.paused_by) and not is_dropped:
                     self.say(f"the timer {member} stands for nothing")
-            elif member[0] == "d" and member[1:] not in self.s.dropped:
+            elif (member[0] == "d" and member[1:] not in self.s.dropped) or (
+                member[0] == "m" and member[1:] not in self.s.hashes.get("mail", {})
+            ):
                 self.say(f"the timer {member} stands for nothing")
             elif member[0] == "e":
                 queue, entry = json.loads(member[1:])
@@ -360,6 +379,9 @@ class _Checks:
         for queue, entries in self.s.entries.items():
             if entries or self.s.pending[queue]:
                 self.say(f"queue {queue} still has {entries}, {self.s.pending[queue]}")
+        outliving = sum(child.outlives for steps in self.s.children.values() for child in steps.values())
+        if outliving:
+            self.say(f"{outliving} children are left that outlive their parents")
         if self.timer:
             self.say(f"timers are left: {self.timer}")
         for key in self.s.raw:
@@ -375,6 +397,8 @@ LASTING = {"q", "b", "s", "u", "queues", "buckets", "workers", "worker_info", "m
     "rejoined",
     "traced",
     "limits",
+    "mail",
+    "cancelled_starts",
 }
 """Keys that may be there when no execution is."""
 

@@ -74,6 +74,11 @@ class Child:
     blame: bytes
     queue: str
     """"" for that of its execution."""
+    stands_for: str
+    """The id of the execution that it stands for, if that is a child, else ""."""
+    parent: str
+    """As the field of that execution has it."""
+    outlives: bool
 
 
 @dataclass
@@ -137,6 +142,9 @@ def _child(step: dict[bytes, bytes]) -> Child:
         unserved,
         blame,
         step.get(b"queue", b"").decode(),
+        step.get(b"child", b"").decode(),
+        step.get(b"parent", b"").decode(),
+        bool(step.get(b"outlives")),
     )
 
 

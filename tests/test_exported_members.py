@@ -12,17 +12,18 @@ import zart_redis as zart
 from zart_redis import api
 
 PUBLIC = """\
-AttemptDetail BulkResult BusinessErr Cancelled ConfigurationError DeadlineExceeded DuplicateStepName DurableExecution
-DurableHandler DurableScheduler Err EventClient EventDelivery ExecutionAlreadyExists ExecutionDeadlineExceeded
-ExecutionFailed ExecutionFinished ExecutionInfo ExecutionNotFound ExecutionPage ExecutionRecord ExecutionStatus
-ExecutionTimeout Failure HandlerCrashed HandlerError HistoryTooLong InvalidInput Limit LimitRecord MailboxFull
-MaxRetriesExhausted NestedStepError NoExecutionContext Ok PauseRule PayloadTooLarge Progress QueueRecord
-RecurringNotFound RecurringRecord RedisUnavailable RemoteError ReplayMismatch RerunReport Restarted RetriesExhausted
-RetryConfig RetryExhausted RunDetail RunSummary SchedulerError SerializationError Settings StartRequest StartedRun
-Stats StepBusinessError StepCall StepDetail StepError StepFailed StepFailure StepFunction StepHandle StepStatus
-StreamItem TaskError TimedOut Truncated UnknownTask UntrustedPayload WaitTimedOut Worker WorkerInfo ZartErr ZartError
-ZartStep ZartStepError capture context continue_as_new emit logger now progress receive require run schedule send
-set_value sleep sleep_until start step step_or step_or_else sync testing wait wait_for_event zart_durable zart_step
+AttemptDetail BulkResult BusinessErr Cancelled ChildCall ConfigurationError DeadlineExceeded DuplicateStepName
+DurableExecution DurableHandler DurableScheduler Err EventClient EventDelivery ExecutionAlreadyExists
+ExecutionDeadlineExceeded ExecutionFailed ExecutionFinished ExecutionInfo ExecutionNotFound ExecutionPage
+ExecutionRecord ExecutionStatus ExecutionTimeout Failure HandlerCrashed HandlerError HistoryTooLong InvalidInput Limit
+LimitRecord MailboxFull MaxRetriesExhausted NestedStepError NoExecutionContext Ok PauseRule PayloadTooLarge Progress
+QueueRecord RecurringNotFound RecurringRecord RedisUnavailable RemoteError ReplayMismatch RerunReport Restarted
+RetriesExhausted RetryConfig RetryExhausted RunDetail RunSummary SchedulerError SerializationError Settings
+StartRequest StartedRun Stats StepBusinessError StepCall StepDetail StepError StepFailed StepFailure StepFunction
+StepHandle StepStatus StreamItem TaskError TimedOut Truncated UnknownTask UntrustedPayload WaitTimedOut Worker
+WorkerInfo ZartErr ZartError ZartStep ZartStepError capture child context continue_as_new emit logger now progress
+receive require run schedule send set_value sleep sleep_until start step step_or step_or_else sync testing wait
+wait_for_event zart_durable zart_step
 """
 
 SIGNATURES = {
@@ -43,6 +44,7 @@ SIGNATURES = {
     "set_value": "(key, value)",
     "progress": "(done, total, note)",
     "continue_as_new": "(data)",
+    "child": "(handler, data, *, name, id, queue, tags, on_parent_end)",
     "start": "(handler, execution_id, data, *, queue)",
     "send": "(name, execution_id, channel, payload)",
     "receive": "(name, *, channel, timeout, type)",

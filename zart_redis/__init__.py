@@ -67,8 +67,8 @@ if TYPE_CHECKING:
         wait_for_event,
     )
     from zart_redis.body_log import logger
-    from zart_redis.calls import StepCall
-    from zart_redis.children import start
+    from zart_redis.calls import ChildCall, StepCall
+    from zart_redis.children import child, start
     from zart_redis.client.admin import RerunReport
     from zart_redis.client.bulk import BulkResult
     from zart_redis.client.delivery import EventClient
@@ -110,12 +110,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     # declare
-    "zart_durable", "zart_step", "DurableExecution", "DurableHandler", "ZartStep", "StepCall", "StepFunction",
-    "RetryConfig", "Limit",
+    "zart_durable", "zart_step", "DurableExecution", "DurableHandler", "ZartStep", "ChildCall", "StepCall",
+    "StepFunction", "RetryConfig", "Limit",
     # in a body
     "require", "step", "step_or", "step_or_else", "run", "schedule", "wait", "sleep", "sleep_until", "wait_for_event",
-    "capture", "now", "emit", "set_value", "progress", "send", "receive", "start", "continue_as_new", "context",
-    "logger", "ExecutionInfo", "StepHandle",
+    "capture", "now", "emit", "set_value", "progress", "send", "receive", "start", "child", "continue_as_new",
+    "context", "logger", "ExecutionInfo", "StepHandle",
     # outcomes
     "Ok", "BusinessErr", "ZartErr", "Err",
     "Failure", "StepFailure", "ExecutionDeadlineExceeded", "RetriesExhausted", "HandlerError",
@@ -142,9 +142,9 @@ if not TYPE_CHECKING:  # type checkers follow the imports above, and so report a
         {
             "api": "capture context continue_as_new emit now progress receive require schedule send set_value sleep "
             "sleep_until step step_or step_or_else wait wait_for_event",
-            "children": "start",
+            "children": "child start",
             "body_log": "logger",
-            "calls": "StepCall",
+            "calls": "ChildCall StepCall",
             "client.admin": "RerunReport",
             "client.delivery": "EventClient",
             "client.history": "AttemptDetail RunDetail RunSummary StepDetail StepStatus",

@@ -13,7 +13,7 @@ from typing_extensions import TypeVar
 
 from zart_redis import api, names
 from zart_redis.engine.scope import Scope, current
-from zart_redis.errors import RemoteError
+from zart_redis.errors import Cancelled, ExecutionAlreadyExists, ExecutionFailed, RemoteError
 from zart_redis.registry import Call, call_of
 
 T = TypeVar("T")
@@ -110,7 +110,14 @@ class UnusedCall(StepCall[T, E]):
         )
 
 
-STEP_CALLS = (UnusedCall, StepCall)
+class ChildCall(UnusedCall[T, ExecutionFailed | Cancelled | ExecutionAlreadyExists]):
+    """A child to start, which is used as the call of a step is: awaited, passed to a free function or scheduled. Its
+    value is the output of the child."""
+
+    __slots__ = ()
+
+
+STEP_CALLS = (UnusedCall, ChildCall, StepCall)
 
 unused_listeners: list[Callable[[str, str, int, Scope | None], bool]] = []
 """Called for calls that were never used, with the name of the step, the file, the line, and what made the call. A

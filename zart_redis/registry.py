@@ -31,6 +31,22 @@ declared name. Fingerprints have 16 bits, so that the records of small results s
 
 
 @dataclass(frozen=True, slots=True)
+class ChildStart:
+    """An execution to start as a child, checked and encoded."""
+
+    task: str
+    execution_id: str | None
+    """None for one that names parent, run and call."""
+    queue: str
+    data: bytes
+    timeout_ms: int | None
+    limits: str
+    tags: Mapping[str, str]
+    outlives: bool
+    """Whether it lives on when its parent ends."""
+
+
+@dataclass(frozen=True, slots=True)
 class StepDefinition:
     """A declared step: what to call and under which policies."""
 
@@ -49,6 +65,13 @@ class StepDefinition:
     """The name, if it has placeholders."""
     queue: str | None = None
     """The queue whose workers run it; None for any worker, in place where it is awaited."""
+    child: ChildStart | None = None
+    """The execution to start, if it is a child and not a function."""
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it never runs in place."""
+        return self.queue is not None or self.child is not None
 
     def origin(self, name: str) -> Origin:
         """The origin that a record under this name stores."""

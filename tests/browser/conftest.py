@@ -40,7 +40,6 @@ def browser(driver: webdriver.Chrome) -> Iterator[Browser]:
     driver.get("about:blank")
     driver.get_log("browser")  # type: ignore[no-untyped-call]
     browser = Browser(driver)
-    browser.rest_pointer()
     yield browser
     browser.forget()
     messages = [entry["message"] for entry in driver.get_log("browser")]  # type: ignore[no-untyped-call]

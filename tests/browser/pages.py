@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions, Keys
-from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
@@ -45,12 +44,6 @@ class Browser:
         if self._origin and self.driver.current_url.startswith(self._origin):
             self.script("localStorage.clear()")
         self.driver.delete_all_cookies()
-
-    def rest_pointer(self) -> None:
-        """Move the pointer to the corner: over the list it would hold the rows."""
-        builder = ActionBuilder(self.driver)
-        builder.pointer_action.move_to_location(0, 0)  # type: ignore[no-untyped-call]
-        builder.perform()
 
     @property
     def path(self) -> str:

@@ -5,15 +5,8 @@ import subprocess
 import time
 from pathlib import Path
 
-import httpx
-
 from tests.cli.conftest import BIN, Command, is_alive
 from tests.support.waiting import block_until
-
-
-def starts(log: Path) -> int:
-    """How often a worker of the app has begun."""
-    return sum("worker started" in line and "default" in line for line in log.read_text().splitlines())
 
 
 def test_changed_code_is_loaded_and_broken_code_is_told_of(
@@ -24,18 +17,14 @@ def test_changed_code_is_loaded_and_broken_code_is_told_of(
     with log.open("wb") as output:
         dev = subprocess.Popen([BIN / "zart", "dev"], cwd=folder, env=environment, stdout=output, stderr=output)
     try:
-        block_until(lambda: starts(log) == 1)
-        page = log.read_text().partition("dashboard: ")[2].split()[0]
-        assert "<title>zart" in httpx.get(page).text
-        assert httpx.get(f"{page}api/v1/stats").json()["held"] == 0
-        assert httpx.get(page, headers={"Host": "evil.test"}).status_code == 400
+        block_until(lambda: log.read_text().count("worker started") == 1)
         module.write_text("broken = ")
         block_until(lambda: "others.py:1" in log.read_text())
         time.sleep(0.01)  # for another time of change
         module.write_text(
             "import zart_redis as zart\n@zart.zart_durable\nasync def fresh() -> str:\n    return 'new'\n"
         )
-        block_until(lambda: starts(log) == 2)
+        block_until(lambda: log.read_text().count("worker started") == 2)
         assert "new" in command("zart", "start", "fresh", "--wait", "--json").stdout
         server = int((folder / ".zart" / "redis.pid").read_text())
         dev.send_signal(signal.SIGINT)

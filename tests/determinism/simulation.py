@@ -11,7 +11,7 @@ from tests.engine.memory import MemoryPort, an_execution
 from zart_redis.engine.drive import run_pass
 from zart_redis.engine.execution import Execution
 from zart_redis.engine.observer import BodyPass, Observer, PassEnd, PassInterrupted, Raised, Returned
-from zart_redis.engine.ports import ChildRequest
+from zart_redis.engine.ports import ScheduleRequest
 
 MAX_PASSES = 500
 MAX_TURNS = 20_000
@@ -132,7 +132,7 @@ class Simulation:
         else:
             port.wake()
 
-    def _settle(self, child: ChildRequest) -> None:
+    def _settle(self, child: ScheduleRequest) -> None:
         """Another worker has run a scheduled step."""
         name = child.name.removeprefix("work-")
         self.world.begin(name)

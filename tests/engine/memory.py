@@ -6,7 +6,7 @@ overdue is completed before anything else is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ from zart_redis.engine.history import History
 from zart_redis.engine.journal import Stamp, encode_result, stamped
 from zart_redis.engine.lifecycle import BodyRun
 from zart_redis.engine.observer import Observer, PassEnd
-from zart_redis.engine.ports import ChildRequest, Completion, News, StartArguments, WaitRequest
+from zart_redis.engine.ports import ChildRequest, Completion, News, ScheduleRequest, StartArguments, WaitRequest
 from zart_redis.engine.threads import StepThreads
 from zart_redis.handlers import DurableHandler
 from zart_redis.layout import Record
@@ -42,7 +42,7 @@ class MemoryPort:
         """Of the newest completion."""
         self.records: dict[str, bytes] = {}
         self.events: dict[str, bytes] = {}
-        self.children: dict[str, ChildRequest] = {}
+        self.children: dict[str, ScheduleRequest] = {}
         self.groups: dict[str, set[str]] = {}
         self.waits: dict[tuple[str, str], int | None] = {}
         """What is registered, and when it is due."""
@@ -55,6 +55,8 @@ class MemoryPort:
         """The only pause rule, which holds every step in place."""
         self.elsewhere: list[tuple[str, str, str]] = []
         """What was sent to other executions, or started: what identifies each."""
+        self.started: dict[str, ChildRequest] = {}
+        """Children, by the names of their calls."""
         self.fenced = False
         self.outcome: tuple[str, Any] | None = None
         self.scope, self.failure = "1", b""
@@ -158,9 +160,25 @@ class MemoryPort:
         self.records[name] += str(self.time + delay_ms).encode()
         return self.records[name]
 
-    async def schedule(self, children: Sequence[ChildRequest]) -> None:
+    async def schedule(self, children: Sequence[ScheduleRequest]) -> None:
         self._check()
         self.children |= {child.name: child for child in children if child.name not in self.records}
+
+    async def start_children(self, children: Sequence[ChildRequest]) -> Mapping[str, str]:
+        self._check()
+        self.started |= {child.name: child for child in children}
+        return {}
+
+    async def end_steps(self, records: dict[str, bytes]) -> None:
+        self._check()
+        self._fire()
+        for name, record in records.items():
+            self.children.pop(name, None)
+            if name not in self.records:
+                self.records[name] = stamped(record, self._next())
+                self._completed(journal.STEP, name)
+            for group in self.groups.values():
+                group.discard(name)
 
     async def join(self, group: str, names: Collection[str]) -> None:
         self.groups[group] = set(names) & self.children.keys()

@@ -322,6 +322,45 @@ async def listening(_: None = None) -> list[Any]:
     return [await zart.receive(f"value-{n}", channel="values") for n in range(3)]
 
 
+@zart_durable("reference-child")
+async def child_of(hours: int) -> int:
+    await work("in-child")
+    if hours:
+        await zart.sleep("nap", f"{hours}h")
+    return hours
+
+
+@zart_durable("reference-declining-child")
+async def declining_child() -> None:
+    await declined("in-child")
+
+
+@zart_durable("reference-parent")
+async def parent() -> list[Any]:
+    """Children that return, fail, lose a race, and outlive it."""
+    found: list[Any] = [await zart.child(child_of, 0, name="awaited")]
+    handles = [zart.schedule(zart.child(child_of, hours, name=f"scheduled-{hours}")) for hours in (1, 2)]
+    zart.schedule(zart.child(child_of, 5, id="outliving", on_parent_end="leave"))
+    try:
+        async with asyncio.timeout(1800):
+            await zart.child(child_of, 100, id="losing", name="losing")
+    except TimeoutError:
+        found.append("timed out")
+    match await zart.step(zart.child(declining_child, name="failing")):
+        case zart.BusinessErr(error):
+            found.append(type(error).__name__)
+    slow = zart.schedule(work("dropped", 1))
+    slow.cancel()
+    return [*found, *(result.unwrap() for result in await zart.wait(handles))]
+
+
+@zart_durable("reference-failing-parent")
+async def failing_parent() -> None:
+    zart.schedule(zart.child(child_of, 100, id="orphan"))
+    await zart.sleep("before", "1h")
+    raise ValueError
+
+
 SWITCH = {"mended": False}
 
 

@@ -20,7 +20,7 @@ from tests.snapshot import Snapshot
 from zart_redis.store.lua import SCRIPTS
 
 RUN_SECONDS = 60.0
-_RECORDED = ("v", "b", "z", "c", "S", "T", "F")
+_RECORDED = ("v", "b", "z", "c", "S", "T", "F", "M", "N", "k")
 
 
 @dataclass

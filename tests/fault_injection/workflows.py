@@ -20,12 +20,14 @@ from tests.fault_injection.handlers import (
     continued,
     deadline,
     events,
+    failing_parent,
     fails,
     fan_out,
     gather,
     left_alone,
     limited,
     mended,
+    parent,
     plain_failure,
     races,
     retries,
@@ -241,6 +243,18 @@ async def drive_talking(client: Client, harness: FaultHarness) -> None:
     assert (await client.status("other")).output == [1, 2, 3]
 
 
+async def drive_children(client: Client, harness: FaultHarness) -> None:
+    await started(client, parent, "it")
+    await started(client, failing_parent, "failing")
+    await harness.settle()
+    await harness.until("10h")
+    for id in ("it", "failing", "outliving", "losing", "orphan"):
+        await harness.finish(id)
+    assert (await client.status("it")).output == [0, "timed out", "ExecutionFailed", 1, 2]
+    assert {(await client.status(id)).status for id in ("losing", "orphan")} == {"cancelled"}
+    assert (await client.status("outliving")).output == 5
+
+
 @dataclass(frozen=True)
 class Workflow:
     name: str
@@ -276,6 +290,7 @@ WORKFLOWS = [
     Workflow("task that no worker knows", drive_stranger),
     Workflow("limits", drive_limited),
     Workflow("messages, and executions started by others", drive_talking),
+    Workflow("children", drive_children),
     Workflow("races, timers and cancelled branches", drive_races),
 ]
 

@@ -116,13 +116,14 @@ async def test_the_harness_runs_it_and_replays_it() -> None:
         assert await h.run(render_or_give_up, "r") == "90"
 
 
-async def test_a_timeout_of_asyncio_ends_the_wait(scheduler: zart.DurableScheduler) -> None:
+async def test_a_timeout_of_asyncio_takes_the_step_back() -> None:
     async with Harness([render_or_give_up], queues=["default"]) as h:
         await h.scheduler.start_for(render_or_give_up, "e")
         await h.advance("61s")
-        record = await h.scheduler.status("e")
-        assert record.status is ExecutionStatus.WAITING  # for the step: nothing scheduled is dropped
-        assert record.waiting_for == ("scheduled steps that were not waited for",)
+        assert (await h.scheduler.status("e")).status is ExecutionStatus.COMPLETED
+        steps = {step.name: step.status for step in (await h.scheduler.detail("e")).steps}
+        assert steps["render-9"] == "cancelled"
+        assert {record.name: record.depth for record in await h.scheduler.queues()}.get("gpu", 0) == 0
 
 
 def test_a_queue_must_be_a_name() -> None:

@@ -34,8 +34,6 @@ async def test_start_wait_and_look(client: httpx.AsyncClient, worker: zart.Worke
     assert [(step["name"], step["result"]) for step in bare["steps"]] == [("http-charge", None)]
     full = (await client.get("/api/v1/executions/p-1/detail?payloads=true&run=1")).json()
     assert (full["input"], full["output"], full["steps"][0]["result"]) == (7, "receipt-7", "receipt-7")
-    for query, status in (("limit=10000", 200), ("limit=10001", 422), ("limit=1001&payloads=true", 422)):
-        assert (await client.get(f"/api/v1/executions/p-1/detail?{query}")).status_code == status, query
     after = await client.get("/api/v1/executions/p-1/detail", params={"steps_after": "http-charge"})
     assert after.json()["steps"] == []
 

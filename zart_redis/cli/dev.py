@@ -12,7 +12,6 @@ from zart_redis import log_config
 from zart_redis.cli import output
 from zart_redis.cli.options import App, Concurrency, LogLevel, Namespace, Queues, RedisUrl, drop_none
 from zart_redis.cli.running import Code, interruptions, run, settings_checked
-from zart_redis.cli.serve import page_of
 from zart_redis.errors import ConfigurationError
 from zart_redis.settings import Settings
 from zart_redis.store.embedded import embedded_server
@@ -36,7 +35,7 @@ def dev(
     namespace: Namespace = None,
     log_level: LogLevel = None,
 ) -> None:
-    """Run an embedded Redis, the dashboard, and one worker, which restarts whenever a file of the app changes."""
+    """Run an embedded Redis and one worker, restarting it whenever a file of the app changes."""
     arguments = drop_none(
         queues=queue or None,
         app=app,
@@ -55,21 +54,14 @@ def dev(
 
 async def _develop(arguments: Mapping[str, object], settings: Settings) -> Code:
     if settings.redis_url is not None:
-        return await _serve_and_reload(arguments, settings, settings.redis_url)
+        return await _reload_until_stopped(arguments, settings, redacted_url(settings.redis_url))
     async with embedded_server(EMBEDDED_FOLDER) as server:  # kept running between two workers
-        return await _serve_and_reload(arguments, settings, server.url)
+        return await _reload_until_stopped(arguments, settings, server.url)
 
 
-async def _serve_and_reload(arguments: Mapping[str, object], settings: Settings, redis_url: str) -> Code:
-    async with page_of(redis_url, settings.namespace) as page:
-        output.echo_line(f"zart dev: app {settings.app or DEFAULT_APP}, Redis at {redacted_url(redis_url)}")
-        hint = "no dashboard: pip install 'zart-redis[http]'"
-        output.echo_line(hint if page is None else f"dashboard: {page}")
-        return await _reload_until_stopped(arguments, settings)
-
-
-async def _reload_until_stopped(arguments: Mapping[str, object], settings: Settings) -> Code:
+async def _reload_until_stopped(arguments: Mapping[str, object], settings: Settings, redis: str) -> Code:
     name = settings.app or DEFAULT_APP
+    output.echo_line(f"zart dev: app {name}, Redis at {redis}")
     output.echo_line("in another terminal: zart start TASK --data '{...}' --wait    (Ctrl-C ends this one)")
     stopped = asyncio.Event()
     while True:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,7 +22,6 @@ if TYPE_CHECKING:
 
 WILDCARDS = ("0.0.0.0", "::", "[::]", "")  # noqa: S104 - addresses that are no names to allow
 
-DEFAULT_PORT = 8400
 NO_AUTH_TEXT = "no authentication: everybody who reaches this port may do everything"
 LOGIN_TEXT = "log in with a token; `zart token add NAME --scope read` makes one"
 MAX_BATCHES = 4
@@ -35,7 +31,7 @@ BATCH_GRACE = "1s"
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for a free one.")] = DEFAULT_PORT,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any that is free.")] = 8400,
     allow_host: Annotated[
         list[str] | None, typer.Option(help="Name that requests may give as their host; repeatable.")
     ] = None,
@@ -70,27 +66,6 @@ async def _serve(client: DurableScheduler, host: str, port: int, hosts: list[str
             with interruptions(partial(_stop, server, worker), server.kill):
                 await server.run()
     return Code.DONE
-
-
-@asynccontextmanager
-async def page_of(redis_url: str, namespace: str | None) -> AsyncIterator[str | None]:
-    """Serve the API and the page within the block, on loopback and without authentication, for `zart dev`. Yields the
-    address; None if the extra `http` is not installed."""
-    if not all(map(find_spec, ("starlette", "uvicorn"))):
-        yield None
-        return
-    async with aclosing(DurableScheduler(redis_url, namespace=namespace)) as client:
-        try:
-            server = await _server(client, "127.0.0.1", DEFAULT_PORT, [], "", no_auth=True)
-        except ConfigurationError:  # the port is taken
-            server = await _server(client, "127.0.0.1", 0, [], "", no_auth=True)
-        async with _batch_worker(client):
-            running = asyncio.create_task(server.run())
-            try:
-                yield f"http://127.0.0.1:{server.port}/"
-            finally:
-                server.stop()
-                await running
 
 
 def _stop(server: Server, worker: Worker) -> None:

@@ -31,6 +31,7 @@ class ExecutionFilter(TypedDict, total=False):
     created_after: datetime | None
     created_before: datetime | None
     tags: Mapping[str, str] | None
+    parent: str | None
 
 
 @dataclass(frozen=True, slots=True)

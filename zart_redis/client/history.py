@@ -49,7 +49,7 @@ class StepDetail:
     declared_name: str
     """The same as `name` if a template made it that this process has not declared."""
     kind: str
-    """"step", "capture", "sleep" or "event"."""
+    """"step", "child", "capture", "sleep", "event", "message" or "timer"."""
     status: StepStatus
     in_on_failure: bool
     result: Any
@@ -61,6 +61,8 @@ class StepDetail:
     """Why the last worker that claimed this scheduled step could not run it."""
     due_at: datetime | None = None
     """When a sleep ends, a wait times out, or the next attempt of a step in place begins."""
+    child_id: str | None = None
+    """The id of the execution, if it is a child."""
 
 
 @dataclass(frozen=True, slots=True)

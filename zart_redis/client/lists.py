@@ -17,6 +17,7 @@ from zart_redis.client.connection import decoding_errors_for, read_status
 from zart_redis.client.limits import Limits
 from zart_redis.client.views import execution_record
 from zart_redis.errors import InvalidInput, SerializationError
+from zart_redis.layout import PARENT_TAG
 from zart_redis.logs import get_logger
 from zart_redis.model import ExecutionRecord, ExecutionStatus, WorkerInfo
 from zart_redis.starting import checked_tags
@@ -60,15 +61,17 @@ class Lists(Limits):
         created_after: datetime | None = None,
         created_before: datetime | None = None,
         tags: Mapping[str, str] | None = None,
+        parent: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
         order: Literal["newest", "oldest"] = "newest",
     ) -> ExecutionPage:
-        """A page of executions by time of creation, or by id if `id_prefix` is given without tags. Pass the `cursor`
-        of a page to get the next one. The times are aware datetimes. Of several tags, an execution must have all.
+        """A page of executions by time of creation, or by id if `id_prefix` is given without tags or a parent. Pass the
+        `cursor` of a page to get the next one. The times are aware datetimes. Of several tags, an execution must have
+        all. `parent` is an id, and selects its children.
 
-        With tags or a prefix, a page may be short, or empty, and have a cursor: one call looks at 1,000 executions of
-        a partition at most.
+        With tags, a parent or a prefix, a page may be short, or empty, and have a cursor: one call looks at 1,000
+        executions of a partition at most.
 
         Raises:
             InvalidInput: a time has no timezone, the status, order or cursor is invalid, or the limit is outside 1 to
@@ -78,7 +81,7 @@ class Lists(Limits):
             raise InvalidInput(f'order is "newest" or "oldest", not {order!r}')
         if type(limit) is not int or not 1 <= limit <= MAX_PAGE:
             raise InvalidInput(f"limit is a number from 1 to {MAX_PAGE}, not {limit!r}")
-        wanted = _filter(status, task_name, queue, id_prefix, created_after, created_before, tags)
+        wanted = _filter(status, task_name, queue, id_prefix, created_after, created_before, tags, parent)
         after = None if cursor is None else _read_cursor(cursor)
         newest = order == "newest"
         store = await self._open()
@@ -132,11 +135,14 @@ def _filter(
     created_after: datetime | None,
     created_before: datetime | None,
     tags: Mapping[str, str] | None,
+    parent: str | None,
 ) -> Filter:
     """Raises InvalidInput."""
     names.check_optional(task_name, "the name of a task")
     names.check_optional(queue, "the name of a queue")
     names.check_optional(None if id_prefix in ("", ".", "..") else id_prefix, "the prefix of an id")
+    names.check_optional(parent, "the id of a parent")
+    of_parent = {} if parent is None else {PARENT_TAG: parent}
     return Filter(
         read_status(status),
         task_name,
@@ -144,7 +150,7 @@ def _filter(
         id_prefix,
         _moment(created_after),
         _moment(created_before),
-        checked_tags(tags or {}),
+        {**checked_tags(tags or {}), **of_parent},
     )
 
 

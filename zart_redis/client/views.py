@@ -14,9 +14,9 @@ from zart_redis.client.history import AttemptDetail, RunDetail, RunSummary, Step
 from zart_redis.codec import Codec, codec_for
 from zart_redis.emissions import read_progress
 from zart_redis.engine import journal
-from zart_redis.error_codec import recorded_summary
-from zart_redis.errors import RemoteError
-from zart_redis.layout import Field, Record, Wait
+from zart_redis.error_codec import recorded_summary, summary
+from zart_redis.errors import Cancelled, ExecutionAlreadyExists, RemoteError
+from zart_redis.layout import ChildOutcome, Field, Record, Wait
 from zart_redis.limits import limit_in_words
 from zart_redis.model import ExecutionRecord, ExecutionStatus, PauseRule, WaitDetail, WaitKind, WorkerInfo, from_ms
 from zart_redis.printable import printable_json
@@ -298,11 +298,25 @@ def _steps(rows: RunRows, events: Mapping[str, bytes], decode: Decode, *, in_on_
         step = _step(name, record, events.get(name), earlier.get(name, []), decode, in_on_failure)
         is_buffered = name in early and name not in rows.records
         steps.append(replace(step, status=StepStatus.BUFFERED) if is_buffered else step)
-    for name, (failed, why) in rows.steps.items():
+    for name, (failed, why, child) in rows.steps.items():
+        kind, child_id = ("child", child.decode()) if child else (journal.STEP, None)
         logged, put_off = tuple(earlier.get(name, ())), why.decode() or None
         status = StepStatus.SCHEDULED
         steps.append(
-            StepDetail(name, name, journal.STEP, status, in_on_failure, None, None, failed, logged, None, put_off)
+            StepDetail(
+                name,
+                name,
+                kind,
+                status,
+                in_on_failure,
+                None,
+                None,
+                failed,
+                logged,
+                None,
+                put_off,
+                child_id=child_id,
+            )
         )
     return steps
 
@@ -319,6 +333,8 @@ def _step(
     shown = journal.shown_name(name)
     step = StepDetail(shown, shown, kind, waiting, in_on_failure, None, None, 0, tuple(earlier), None)
     match journal.letter_of(record):
+        case Record.CHILD:
+            return _ended_child(step, record, decode)
         case Record.VALUE | Record.CAPTURE | Record.ERROR | Record.FAILURE:
             return _finished_step(step, record, decode)
         case Record.ATTEMPTS:
@@ -344,16 +360,34 @@ def _step(
             return replace(step, due_at=_due_at(record[1:]))
 
 
+def _ended_child(step: StepDetail, record: bytes, decode: Decode) -> StepDetail:
+    end = journal.read_child(record)
+    finished_at = from_ms(journal.stamp_of(record).at)
+    step = replace(step, kind="child", finished_at=finished_at, child_id=end.execution_id)
+    match end.outcome:
+        case ChildOutcome.COMPLETED:
+            output = decode(end.payload, f"the output of {end.execution_id!r}")
+            return replace(step, status=StepStatus.COMPLETED, result=output)
+        case ChildOutcome.FAILED:
+            return replace(step, status=StepStatus.FAILED, error=recorded_summary(end.payload))
+        case ChildOutcome.CANCELLED:
+            return replace(step, status=StepStatus.CANCELLED)
+        case ChildOutcome.REFUSED:
+            error = summary(ExecutionAlreadyExists(end.execution_id, end.payload.decode()))
+            return replace(step, status=StepStatus.FAILED, error=error)
+
+
 def _finished_step(step: StepDetail, record: bytes, decode: Decode) -> StepDetail:
     """With the result or the error of a final record."""
     entry = journal.decode_result(record)
     failed = journal.letter_of(record) in (Record.ERROR, Record.FAILURE)
     error = recorded_summary(entry.value) if failed else None
+    is_cancelled = error is not None and error.type_name == Cancelled.__name__ and not entry.attempts
     last = _attempt(entry.attempts, entry.worker, record, entry.ms, error)
     return replace(
         step,
         declared_name=registry.declared_name(step.name, entry.origin) or step.name,
-        status=StepStatus.FAILED if failed else StepStatus.COMPLETED,
+        status=StepStatus.CANCELLED if is_cancelled else StepStatus.FAILED if failed else StepStatus.COMPLETED,
         result=None if failed else decode(entry.value, f"the result of {step.name!r}"),
         error=error,
         attempt_count=entry.attempts,

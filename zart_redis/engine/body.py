@@ -288,6 +288,7 @@ class Body(ABC):
         self._completions.add(key, stamp.number)
         if completion.kind == journal.STEP:
             for group in self._groups.step_ended(completion.name):
+                self._registrations.ended(group.key)
                 self._completions.add(group.key, self.history.newest(group.members).number)
 
     def _deliver_next(self) -> bool:

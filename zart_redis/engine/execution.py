@@ -6,8 +6,10 @@ the store has a record. `passes` implements blocking, and `drive` decides when a
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import inspect
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable
@@ -26,7 +28,7 @@ from zart_redis.engine.holds import MISMATCHES
 from zart_redis.engine.journal import Outcome
 from zart_redis.engine.observer import CodeMismatch, Continued, Observer, PassEnd, StepAttempt
 from zart_redis.engine.passes import Pass, PauseRuleFor
-from zart_redis.engine.ports import BodyPort, ChildRequest, StartArguments
+from zart_redis.engine.ports import BodyPort, ChildRequest, ScheduleRequest, StartArguments
 from zart_redis.engine.scope import StepHandle, current
 from zart_redis.engine.spec import encode_spec
 from zart_redis.engine.threads import ThreadPlace
@@ -34,6 +36,7 @@ from zart_redis.engine.unwinding import BodyClosed
 from zart_redis.engine.waits import Wait
 from zart_redis.error_codec import summary
 from zart_redis.errors import (
+    Cancelled,
     DeadlineExceeded,
     DuplicateStepName,
     HistoryTooLong,
@@ -76,6 +79,8 @@ class Execution(Pass):
         self._clock = clock
         self._encode_input = encode_input
         self._groups_made = 0
+        self._children: set[str] = set()
+        """The calls of children that end with their parent."""
         self._starts: Counter[str] = Counter()
         """How often this pass has started each id."""
         self._emissions = 0
@@ -87,8 +92,8 @@ class Execution(Pass):
 
     async def run(self, call: Call[Any, Any]) -> Outcome:
         """The outcome of a step: from its record, or by running it in place, or on the queue that it names."""
-        if call.definition.queue is not None:
-            return await self._run_on_queue(call)
+        if call.definition.is_elsewhere:
+            return await self._run_elsewhere(call)
         name = self._use(call.name, call.definition)
         self.observer.step_called(self, call)
         if (mismatch := self._mismatch(name, journal.STEP)) is not None:
@@ -108,9 +113,14 @@ class Execution(Pass):
             self.failed_names.append(name)
         return outcome
 
-    async def _run_on_queue(self, call: Call[Any, Any]) -> Outcome:
-        name = self.schedule(call).name
-        await self._await_steps((name,))
+    async def _run_elsewhere(self, call: Call[Any, Any]) -> Outcome:
+        handle = self.schedule(call)
+        name = handle.name
+        try:
+            await self._await_steps((name,))
+        except asyncio.CancelledError:
+            self.cancel_step(handle)
+            raise
         try:
             outcome = journal.read_outcome(call, self.history.records[name])
         except MISMATCHES as error:
@@ -175,11 +185,31 @@ class Execution(Pass):
             if (mismatch := self._mismatch(name, journal.STEP)) is not None:
                 self._halt(CodeMismatch(mismatch))
         elif name not in self.history.scheduled:
-            spec = encode_spec(call, self.info, self._context)
-            definition = call.definition
-            self._unsent.append(ChildRequest(name, spec, definition.shared_timeout_ms, definition.queue or ""))
+            self._send_later(call)
             self.history.scheduled.add(name)
+        if call.definition.child is not None:
+            (self._outliving if call.definition.child.outlives else self._children).add(name)
         return StepHandle(name, call, self)
+
+    def _send_later(self, call: Call[Any, Any]) -> None:
+        """When the body next waits."""
+        name, definition = call.name, call.definition
+        if (start := definition.child) is not None:
+            id = start.execution_id or f"{self.info.execution_id}.{self.info.run}.{name}"
+            check_name(id, "the id of a child")
+            self._unstarted.append(ChildRequest(name, id, start, secrets.token_hex(8)))
+        else:
+            spec = encode_spec(call, self.info, self._context)
+            self._unsent.append(ScheduleRequest(name, spec, definition.shared_timeout_ms, definition.queue or ""))
+
+    def cancel_step(self, handle: StepHandle[Any]) -> None:
+        """Take back a scheduled step or a child, unless it has ended."""
+        name, call = handle.name, handle._call
+        if self.loop.is_closed() or self.history.has_ended(name):
+            return
+        error = call.definition.errors.encode(Cancelled(), self.max_payload)
+        record = journal.encode_result(Record.ERROR, error, call.origin, 0, 0, self._context.worker)
+        self._cancelled.setdefault(name, record)
 
     async def wait(self, handles: Iterable[StepHandle[Any]]) -> list[Ok[Any] | Err]:
         """The results of scheduled steps, in the order of the handles."""
@@ -347,7 +377,13 @@ class Execution(Pass):
 
     async def continue_as_new(self, data: Any) -> NoReturn:
         """End the run: no other code of the body runs. The input of the next run is checked first."""
-        await self._stop(Continued(self._encode_input(data)))
+        encoded = self._encode_input(data)
+        if live := sorted(name for name in self.missing_steps() if name in self._children):
+            raise InvalidInput(
+                f"continue_as_new cannot end the run while its child {live[0]!r} lives: wait for it, or start it with "
+                'on_parent_end="leave"'
+            )
+        await self._stop(Continued(encoded))
 
     def clock(self) -> datetime:
         supplied = self._clock()

@@ -11,8 +11,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from zart_redis.errors import ReplayMismatch, SerializationError, ZartStepError
-from zart_redis.layout import KEY_SEPARATOR, TIMER_PREFIX, Record, Size, Wait
+from zart_redis.errors import (
+    Cancelled,
+    ExecutionAlreadyExists,
+    ExecutionFailed,
+    ReplayMismatch,
+    SerializationError,
+    ZartStepError,
+)
+from zart_redis.layout import KEY_SEPARATOR, TIMER_PREFIX, ChildOutcome, Record, Size, Wait
 from zart_redis.outcomes import BusinessErr, Ok, ZartErr
 from zart_redis.registry import Call, Origin, declared_name
 
@@ -37,6 +44,7 @@ _KINDS: dict[str, str] = {
     Record.FAILURE: STEP,
     Record.ATTEMPTS: STEP,
     Record.CANCELLED: STEP,
+    Record.CHILD: STEP,
     Record.CAPTURE: CAPTURE,
     Record.SLEEP: SLEEP,
     Record.SLEPT: SLEEP,
@@ -54,6 +62,7 @@ _COMPLETIONS = frozenset(
         Record.VALUE,
         Record.ERROR,
         Record.FAILURE,
+        Record.CHILD,
         Record.CAPTURE,
         Record.SLEPT,
         Record.TIMED_OUT,
@@ -178,7 +187,7 @@ def letter_of(record: bytes) -> str:
 
 
 def is_final_step(record: bytes) -> bool:
-    return letter_of(record) in (Record.VALUE, Record.ERROR, Record.FAILURE)
+    return letter_of(record) in (Record.VALUE, Record.ERROR, Record.FAILURE, Record.CHILD)
 
 
 def kind_of(record: bytes) -> str:
@@ -210,6 +219,8 @@ def read_outcome(call: Call[Any, Any], record: bytes, *, stamped: bool = True) -
     """
     name, step = call.name, call.definition
     letter = expect(name, record, STEP)
+    if letter == Record.CHILD:
+        return _child_outcome(call, read_child(record))
     result = decode_result(record, stamped=stamped)
     if result.origin != call.origin:
         declared = declared_name(name, result.origin)
@@ -224,6 +235,42 @@ def read_outcome(call: Call[Any, Any], record: bytes, *, stamped: bool = True) -
     if letter == Record.FAILURE and isinstance(error, ZartStepError):
         return ZartErr(error)
     raise SerializationError(f"{what} cannot be read: its record is not final")
+
+
+class ChildEnd(NamedTuple):
+    """How a child has ended, and what `ChildOutcome` says of its payload."""
+
+    outcome: ChildOutcome
+    execution_id: str
+    payload: bytes
+
+
+def read_child(record: bytes) -> ChildEnd:
+    head, _, payload = record[1:-_STAMP_BYTES].partition(KEY_SEPARATOR.encode())
+    try:
+        return ChildEnd(ChildOutcome(head[:1].decode()), head[1:].decode(), payload)
+    except ValueError:
+        raise SerializationError("a record of a child cannot be read") from None
+
+
+def encode_refused_child(execution_id: str, status: str) -> bytes:
+    """The id of a child is used by another execution."""
+    return f"{Record.CHILD}{ChildOutcome.REFUSED}{execution_id}{KEY_SEPARATOR}{status}".encode()
+
+
+def _child_outcome(call: Call[Any, Any], end: ChildEnd) -> Outcome:
+    if call.definition.child is None:
+        raise ReplayMismatch(call.name, f"child {end.execution_id!r}", f"step {call.definition.name!r}")
+    match end.outcome:
+        case ChildOutcome.COMPLETED:
+            what = f"the output of execution {end.execution_id!r}"
+            return Ok(call.definition.returns.decode(end.payload, what))
+        case ChildOutcome.FAILED:
+            return BusinessErr(ExecutionFailed(end.execution_id, call.definition.errors.decode(end.payload)))
+        case ChildOutcome.CANCELLED:
+            return BusinessErr(Cancelled())
+        case ChildOutcome.REFUSED:
+            return BusinessErr(ExecutionAlreadyExists(end.execution_id, end.payload.decode()))
 
 
 class Attempts(NamedTuple):

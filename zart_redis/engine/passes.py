@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from zart_redis.engine.body import Body, BodyState
 from zart_redis.engine.context import WorkerContext
 from zart_redis.engine.history import History
 from zart_redis.engine.observer import Observer, Raised, Returned
-from zart_redis.engine.ports import BodyPort, ChildRequest, Completion
+from zart_redis.engine.ports import BodyPort, ChildRequest, Completion, ScheduleRequest
 from zart_redis.engine.waits import Wait
 from zart_redis.errors import NotDurable, SerializationError
 from zart_redis.layout import Record
@@ -70,7 +70,12 @@ class Pass(Body):
         """Steps between two attempts; they do not keep the body from parking."""
         self._recording = 0
         """Completions of this pass that are being recorded."""
-        self._unsent: list[ChildRequest] = []
+        self._unsent: list[ScheduleRequest] = []
+        self._unstarted: list[ChildRequest] = []
+        self._cancelled: dict[str, bytes] = {}
+        """Scheduled steps and children that the body has cancelled, with the records that say so."""
+        self._outliving: set[str] = set()
+        """The calls of children that outlive their parent."""
         self._is_parking = False
         self._has_paused = False
         """A pause rule has held a step of this pass."""
@@ -204,7 +209,7 @@ class Pass(Body):
     @property
     def is_stuck(self) -> bool:
         """The body is at rest, and nothing will ever wake it."""
-        return not (self._waits or self.loop.timers or self._running or self._unsent)
+        return not (self._waits or self.loop.timers or self._running or self._has_unsent)
 
     def fail_stuck(self) -> None:
         """Raise an error where the newest task waits: older ones may wait for it."""
@@ -231,7 +236,8 @@ class Pass(Body):
             self._touch()
 
     async def _exchange(self, hold: bool) -> bool:
-        await self.flush()
+        if await self.flush():
+            return False
         new, gone = self._registrations.take(all_asked=not hold)
         for request in new:
             wait = self._waits.get((request.kind, request.name))
@@ -260,11 +266,31 @@ class Pass(Body):
             if delay.due <= self._port.now() and not delay.future.done():
                 delay.future.set_result(None)
 
-    async def flush(self) -> None:
-        """Returns when all that was scheduled is registered."""
-        while self._unsent:
-            batch, self._unsent = self._unsent, []
-            await self._port.schedule(batch)
+    async def flush(self) -> bool:
+        """Register all that was scheduled, and take back what was cancelled. Returns whether that has
+        completed something."""
+        has_completed = False
+        while self._unsent or self._unstarted or self._cancelled:
+            cancelled, self._cancelled = self._cancelled, {}
+            steps = [step for step in self._unsent if step.name not in cancelled]
+            children = [child for child in self._unstarted if child.name not in cancelled]
+            self._unsent, self._unstarted = [], []
+            if steps:
+                await self._port.schedule(steps)
+            if children:
+                has_completed |= await self._start_children(children)
+            if cancelled:
+                await self._port.end_steps(cancelled)
+        return has_completed
+
+    async def _start_children(self, children: Sequence[ChildRequest]) -> bool:
+        """Returns whether an id is used by another execution, which is recorded as the outcome of the child."""
+        refused = await self._port.start_children(children)
+        ids = {child.name: child.execution_id for child in children}
+        for name, status in refused.items():
+            record = journal.encode_refused_child(ids[name], status)
+            self._learn(Completion(journal.STEP, name, await self._port.record(name, record, ordered=True)))
+        return bool(refused)
 
     async def return_messages(self) -> None:
         """Return to the mailbox what was received for the body, which has ended without it."""
@@ -275,9 +301,14 @@ class Pass(Body):
         if messages := [key for key in gone if key[0] == journal.MESSAGE]:
             await self._port.park([], messages, True, self._completions.seen)
 
+    def missing_steps(self) -> list[str]:
+        """The scheduled steps, and the children that do not outlive the run, that have not ended."""
+        scheduled = self.history.scheduled - self._outliving
+        return [name for name in scheduled if not self.history.has_ended(name)]
+
     async def park_until_scheduled_end(self) -> bool:
         """Park the body until all steps that it has scheduled have ended. Returns False if they have already."""
-        while missing := [name for name in self.history.scheduled if not self.history.has_ended(name)]:
+        while missing := self.missing_steps():
             await self._port.join(ALL_SCHEDULED, missing)
             news = await self._port.park([], [], False, self._completions.seen)
             if news is None:
@@ -307,7 +338,11 @@ class Pass(Body):
 
     def _has_news_for_store(self) -> bool:
         has_gap = self._completions.has_gap and not self._recording
-        return bool(self._registrations or self._unsent or has_gap)
+        return bool(self._registrations or self._has_unsent or has_gap)
+
+    @property
+    def _has_unsent(self) -> bool:
+        return bool(self._unsent or self._unstarted or self._cancelled)
 
     def _begin(self, wait: Wait) -> None:
         """Run a call in place, unless a pause rule holds it."""

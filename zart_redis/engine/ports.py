@@ -5,11 +5,12 @@ A transition raises `Fenced` when the claim is lost; the engine then drops the w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from zart_redis.engine.emitting import EmitPort
 from zart_redis.layout import StartOption
+from zart_redis.registry import ChildStart
 
 
 class WaitRequest(NamedTuple):
@@ -38,7 +39,7 @@ class News(NamedTuple):
     completions: Sequence[Completion]
 
 
-class ChildRequest(NamedTuple):
+class ScheduleRequest(NamedTuple):
     """A step to schedule."""
 
     name: str
@@ -46,6 +47,16 @@ class ChildRequest(NamedTuple):
     timeout_ms: int | None
     queue: str
     """"" for that of the execution."""
+
+
+class ChildRequest(NamedTuple):
+    """A child to start."""
+
+    name: str
+    execution_id: str
+    start: ChildStart
+    number: str
+    """Names this start among all."""
 
 
 class StartArguments(NamedTuple):
@@ -80,8 +91,18 @@ class BodyPort(EmitPort, Protocol):
         """Record the number of failed attempts of a step; `note` describes the last one. Returns the step's record."""
         ...
 
-    async def schedule(self, children: Sequence[ChildRequest]) -> None:
+    async def schedule(self, children: Sequence[ScheduleRequest]) -> None:
         """Register steps for any worker. Steps that are registered already are left alone."""
+
+    async def start_children(self, children: Sequence[ChildRequest]) -> Mapping[str, str]:
+        """Start executions in the place of scheduled steps. Those that are started already are left alone.
+
+        Returns the status of those whose id is used by another execution, by the name of the call.
+        """
+        ...
+
+    async def end_steps(self, records: dict[str, bytes]) -> None:
+        """Take back scheduled steps and children, which get these records unless they have ended."""
 
     async def join(self, group: str, names: Collection[str]) -> None:
         """Wake the body when the last of these scheduled steps has ended."""

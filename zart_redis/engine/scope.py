@@ -40,6 +40,9 @@ class DurableBody(Protocol):
         """Register a step for any worker."""
         ...
 
+    def cancel_step(self, handle: StepHandle[Any]) -> None:
+        """Take back a scheduled step, unless it has ended."""
+
     async def wait(self, handles: Iterable[StepHandle[Any]]) -> list[Ok[Any] | Err]:
         """The results of scheduled steps."""
         ...
@@ -94,6 +97,14 @@ class StepHandle(Generic[T_co]):
     name: str
     _call: Call[T_co, Any] = field(repr=False)
     _body: DurableBody = field(repr=False)
+
+    def cancel(self) -> None:
+        """Take the step back: its result is not needed any more.
+
+        If it has not begun, it does not begin; if it runs, its attempt is cancelled, and so is a child. `wait` returns
+        the error `Cancelled` for it. A step that has ended keeps its result.
+        """
+        self._body.cancel_step(self)
 
 
 Scope = DurableBody | StepAttempt | ExecutionInfo

@@ -41,6 +41,7 @@ class BatchFilter(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit
     task_name: str | None = None
     queue: str | None = None
     id_prefix: str | None = None
+    parent: str | None = None
     created_after: Moment | None = None
     created_before: Moment | None = None
     tags: dict[str, str] | None = None

@@ -17,7 +17,6 @@ from zart_redis.model import EventDelivery, ExecutionRecord, ExecutionStatus
 from zart_redis.starting import IfFinished, IfLive
 
 MAX_WAIT_SECONDS = 300
-MAX_STEPS_WITH_PAYLOADS = 1000
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -64,6 +63,7 @@ class ListQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     queue: str | None = None
     tag: list[str] = []
     id_prefix: str | None = None
+    parent: str | None = None
     created_after: Moment | None = None
     created_before: Moment | None = None
     order: Literal["newest", "oldest"] = "newest"
@@ -82,8 +82,7 @@ class DetailQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     run: Count | None = None
     payloads: bool = False
     steps_after: str | None = None
-    limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1000
-    """At most 1000 with payloads."""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1000
 
 
 class WaitQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -151,6 +150,7 @@ async def list_executions(call: Call[ListQuery, None]) -> Reply:
         task_name=query.task_name,
         queue=query.queue,
         id_prefix=query.id_prefix,
+        parent=query.parent,
         tags=read_tags(query.tag),
         created_after=query.created_after,
         created_before=query.created_before,
@@ -179,8 +179,6 @@ async def status(call: Call[NoQuery, None]) -> Reply:
 
 async def detail(call: Call[DetailQuery, None]) -> Reply:
     query = call.query
-    if query.payloads and query.limit > MAX_STEPS_WITH_PAYLOADS:
-        raise InvalidInput(f"limit is at most {MAX_STEPS_WITH_PAYLOADS} with payloads, not {query.limit}")
     found: RunDetail = await call.scheduler.detail(
         call.path["id"],
         query.run,

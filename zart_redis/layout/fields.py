@@ -91,6 +91,11 @@ class Field(StoredName):
     """A packed map; absent if it has none."""
     SCHEDULED_FOR = auto()
     """The nominal time in ms at which a recurring execution was to begin this occurrence."""
+    PARENT = auto()
+    """Of a child: the number of its parent's partition, empty if it is the same, the parent's id, its scope, the name
+    of the call, and what names this start, with `KEY_SEPARATOR` in between."""
+    OUTLIVING = auto()
+    """How many of the scheduled steps are children that outlive the execution."""
     NEEDS = auto()
     """Features, separated by spaces, without which a version must leave this execution alone; see `Feature`."""
     LIMITS = auto()
@@ -132,6 +137,12 @@ class StepField(StoredName):
     """What to call, as the engine encoded it."""
     QUEUE = auto()
     """The queue of its entries, if it is not that of its execution."""
+    CHILD = auto()
+    """The id of the execution, if it is a child: then it has no entry."""
+    PARENT = auto()
+    """As `Field.PARENT` of the child."""
+    OUTLIVES = auto()
+    """"1" for a child that outlives the execution."""
     ENTRY = auto()
     """Its stream entry; empty while a timer or a pause rule holds it."""
     FENCE = auto()
@@ -152,6 +163,27 @@ class StepField(StoredName):
     HOLDS = auto()
     """How often in a row it has been held."""
     HELD_SINCE = auto()
+
+
+class MailField(StoredName):
+    """Parts of mail, a packed map; those without a value are absent."""
+
+    KIND = auto()
+    """A `MailKind`."""
+    PARENT = auto()
+    """As `Field.PARENT` of the child."""
+    CHILD = auto()
+    """The id of the child."""
+    RECORD = auto()
+    """How the child has ended, as its parent records it."""
+    TASK = auto()
+    QUEUE = auto()
+    INPUT = auto()
+    TIMEOUT = auto()
+    LIMITS = auto()
+    TAGS = auto()
+    DEADLINE = auto()
+    """When the child ends at the latest; empty if never."""
 
 
 class LimitField(StoredName):

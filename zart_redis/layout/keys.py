@@ -116,6 +116,12 @@ class Key(Template):
     """hash: a recurring execution, see `RecurringField`."""
     RECURRING_IDS = "recurring"
     """set: the ids of recurring executions."""
+    MAIL = "mail"
+    """hash: what must reach other executions, number -> packed map, see `MailField`; the empty name holds the newest
+    number."""
+    CANCELLED_STARTS = "cancelled_starts"
+    """sorted set: starts of children, as `Field.PARENT` names them, that were cancelled before they came, by the time
+    in ms until when that is kept."""
     DAMAGED = "damaged"
     """hash: executions set aside because they could not be read -> why."""
     PURGED_EPOCH = "purged_epoch"

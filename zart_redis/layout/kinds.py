@@ -45,6 +45,8 @@ class Record(StoredName):
     """A wait for a message that timed out."""
     UNRECEIVED = "n"
     """A wait for a message that its body cancelled. Not final: such a call would begin again."""
+    CHILD = "k"
+    """The end of a child: a letter of `ChildOutcome`, its id, `KEY_SEPARATOR`, and its output or what it has for it."""
     EVENT = "E"
     """An event, in replies only: an event as stored follows."""
 
@@ -98,8 +100,34 @@ class Timer(StoredName):
     """The line of a counter may move; the counter follows."""
     RECURRING = "t"
     """A tick of a recurring execution, whose id follows. A worker that knows what to do sets the next one."""
+    MAIL = "m"
+    """Mail to deliver, by its number in `Key.MAIL`."""
     CHANGED_LIMIT = "L"
     """The numbers of a limit have changed, and its lines may move; JSON `[name, cursor in Key.COUNTERS]` follows."""
+
+
+class ChildOutcome(StoredName):
+    """How a child has ended; behind each what follows in its record."""
+
+    COMPLETED = "c"
+    """its output"""
+    FAILED = "f"
+    """its error"""
+    CANCELLED = "x"
+    """the reason, or nothing"""
+    REFUSED = "e"
+    """the status of another execution that has its id"""
+
+
+class MailKind(StoredName):
+    """What mail asks of the execution that it is for."""
+
+    START = auto()
+    """Begin as a child."""
+    ENDED = auto()
+    """A child has ended."""
+    CANCEL = auto()
+    """The parent does not wait any more."""
 
 
 class Entry(StoredName):
@@ -229,6 +257,12 @@ KEY_SEPARATOR = "\x1f"
 UNKNOWN_COUNTERS = "0/0/0/"
 """`Field.LIMITS` of a run whose counters the worker that has claimed it is to find out."""
 
+
+PARENT_ENDED = "its parent has ended, or does not wait for it any more"
+"""`Field.REASON` of a child that was cancelled for it."""
+
+PARENT_TAG = "\x1fparent"
+"""The tag that lists children by the id of their parent; no name of a user holds a control character."""
 
 EXPIRED = "expired"
 """`Field.REASON` of a run that has not begun in time."""

@@ -17,6 +17,8 @@ class Feature(StoredName):
 
     VERSIONS = auto()
     LIMITS = auto()
+    CHILDREN = auto()
+    """A parent to tell, or children to cancel."""
 
 
 FEATURES: frozenset[str] = frozenset(Feature)

@@ -59,6 +59,9 @@ _PLAIN: Mapping[str, type[Enum]] = {
     "STATUS": ExecutionStatus,
     "SIZE": layout.Size,
     "MAILBOX": layout.MailboxField,
+    "MAIL": layout.MailField,
+    "MAIL_KIND": layout.MailKind,
+    "CHILD_OUTCOME": layout.ChildOutcome,
 }
 _TEMPLATES: Mapping[str, Mapping[str, layout.Key] | Mapping[str, layout.Channel]] = {
     "KEY": {member.name.lower(): member for member in layout.Key},
@@ -80,6 +83,7 @@ _CONSTANTS: Mapping[str, Mapping[str, Any]] = {
         "key_separator": layout.KEY_SEPARATOR,
         "unknown_counters": layout.UNKNOWN_COUNTERS,
         "expired": layout.EXPIRED,
+        "parent_ended": layout.PARENT_ENDED,
     },
 }
 _TABLES = {

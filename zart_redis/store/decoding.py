@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from zart_redis.errors import SerializationError
+from zart_redis.layout import PARENT_TAG
 from zart_redis.model import Blame
 
 
@@ -81,6 +82,14 @@ def write_tags(tags: Mapping[str, str]) -> bytes:
 
 
 def read_tags(packed: bytes) -> dict[str, str]:
+    """The tags of users."""
+    tags = read_all_tags(packed)
+    tags.pop(PARENT_TAG, None)
+    return tags
+
+
+def read_all_tags(packed: bytes) -> dict[str, str]:
+    """Those of users, and `PARENT_TAG`."""
     if not packed:
         return {}
     try:

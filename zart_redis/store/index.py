@@ -17,7 +17,7 @@ from zart_redis.errors import SerializationError
 from zart_redis.layout import Field, Key
 from zart_redis.logs import get_logger
 from zart_redis.model import ExecutionStatus
-from zart_redis.store.decoding import read_tags
+from zart_redis.store.decoding import read_all_tags
 from zart_redis.store.reads import Reads
 
 log = get_logger()
@@ -64,7 +64,7 @@ class Filter:
         try:
             created = int(x[Field.CREATED])
             status, task, queue = (x[name].decode() for name in (Field.STATUS, Field.TASK, Field.QUEUE))
-            tags = read_tags(x.get(Field.TAGS, b""))
+            tags = read_all_tags(x.get(Field.TAGS, b""))
         except (KeyError, ValueError, SerializationError):
             return False  # damaged: `doctor` names it
         return (

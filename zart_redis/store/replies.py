@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from zart_redis.layout import Cause
+from zart_redis.layout import Cause, MailField
 from zart_redis.model import Unreadable
 
 
@@ -86,6 +87,26 @@ class CounterRow(NamedTuple):
     """As it is stored; "" for none."""
 
 
+class Mail(NamedTuple):
+    """What must reach another execution."""
+
+    number: int
+    parts: Mapping[str, bytes]
+    """By the names of `MailField`."""
+
+    def part(self, field: MailField) -> bytes:
+        return self.parts.get(field, b"")
+
+    @property
+    def child(self) -> str:
+        return self.part(MailField.CHILD).decode()
+
+    @property
+    def parent(self) -> bytes:
+        """As `Field.PARENT` of the child."""
+        return self.part(MailField.PARENT)
+
+
 class Due(NamedTuple):
     """How many timers were fired, when more is due (None if nothing is), and Redis's time in ms."""
 
@@ -95,6 +116,8 @@ class Due(NamedTuple):
     now: int
     recurring: list[str]
     """Recurring executions whose tick is to be handled."""
+    mails: list[Mail]
+    """To be delivered."""
     unreadable: list[Unreadable]
 
 
@@ -150,6 +173,7 @@ class RunRows(NamedTuple):
     """What is stored of one body of a run."""
 
     records: dict[str, bytes]
-    steps: dict[str, tuple[int, bytes]]
-    """Scheduled steps that have not ended: the failed attempts, and why the last worker could not run it (or b"")."""
+    steps: dict[str, tuple[int, bytes, bytes]]
+    """Scheduled steps that have not ended: the failed attempts, and why the last worker could not run it, and the id of
+    its child, or b""."""
     log: list[bytes]

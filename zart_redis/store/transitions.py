@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from zart_redis.layout import Lane
 from zart_redis.model import BodyClaim, StepClaim, Unreadable, Unserved
+from zart_redis.store.children import ChildTransitions, read_mails
 from zart_redis.store.claims import read_claims, read_unreadable
 from zart_redis.store.client_transitions import ClientTransitions
 from zart_redis.store.decoding import loose_text, mapping, optional_int, text, to_bytes
@@ -30,7 +31,7 @@ from zart_redis.store.replies import (
 from zart_redis.store.script_calls import or_empty
 
 
-class Transitions(ClientTransitions):
+class Transitions(ClientTransitions, ChildTransitions):
     """Those of workers, and those of clients."""
 
     # ---- by a worker that holds a body ----
@@ -175,9 +176,10 @@ class Transitions(ClientTransitions):
                 return
 
     async def due(self, most: int) -> Due:
-        fired, timer, expiry, now, recurring, *unreadable = await self._run("due", most)
+        fired, timer, expiry, now, recurring, mails, *unreadable = await self._run("due", most)
         moments = (optional_int(timer), optional_int(expiry))
-        return Due(fired, *moments, now, [text(id) for id in recurring], read_unreadable(unreadable))
+        ticks = [text(id) for id in recurring]
+        return Due(fired, *moments, now, ticks, read_mails(mails), read_unreadable(unreadable))
 
     async def tick(
         self, id: str, seen: tuple[int, int, int | None], count: int, due: int | None, live: bytes, skipped: str

@@ -33,6 +33,7 @@ from zart_redis.testing.rehearsal import Rehearsal
 from zart_redis.testing.server import temporary_server
 from zart_redis.testing.wire import Watch, Wire, WiredWorker
 from zart_redis.worker.known import KnownHandlers
+from zart_redis.worker.mail import deliver_all
 from zart_redis.worker.recovery import reclaim
 
 Out = TypeVar("Out")
@@ -274,7 +275,7 @@ class Harness:
         """What is due at this moment of the clock."""
         for partition in self._store.partitions:
             while (answer := await partition.transitions.due(200)).fired:
-                pass
+                await deliver_all(self._store, partition, answer.mails)
             if answer.next_expiry is not None and answer.next_expiry <= answer.now:
                 await partition.transitions.purge(1000)
 

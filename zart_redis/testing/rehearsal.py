@@ -77,6 +77,8 @@ def _name(info: ExecutionInfo) -> str:
 
 def _encoded(call: Call[Any, Any]) -> bytes:
     """The arguments in a form that can be compared."""
+    if call.definition.child is not None:
+        return call.definition.child.data
     try:
         return call.definition.parameters.encode(call.args, call.kwargs, "the arguments")
     except ZartError:

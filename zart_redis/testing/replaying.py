@@ -19,7 +19,7 @@ from zart_redis.engine.emitting import Emitted, Emitter
 from zart_redis.engine.execution import Execution
 from zart_redis.engine.journal import Stamp, stamped
 from zart_redis.engine.observer import CodeMismatch, Observer, PassEnd, Raised, Returned, StepAttempt
-from zart_redis.engine.ports import ChildRequest, Completion, News, WaitRequest
+from zart_redis.engine.ports import Completion, News, ScheduleRequest, WaitRequest
 from zart_redis.engine.spec import decode_spec
 from zart_redis.engine.threads import StepThreads
 from zart_redis.engine.waits import Wait
@@ -184,7 +184,7 @@ class _BodyReplay:
         if error is not None and not has_failed:
             raise HistoryMismatch("", "", f"raised {error!r}, and the recorded one did not") from error
 
-    async def run_fake(self, child: ChildRequest, at: int) -> bytes | None:
+    async def run_fake(self, child: ScheduleRequest, at: int) -> bytes | None:
         """The record of a scheduled step that is not recorded, from its fake. None if it has none."""
         spec = decode_spec(child.spec)
         fake = self._fakes.get(spec.step or "")
@@ -293,7 +293,7 @@ class _Port:
     async def attempt(self, name: str, failed: int, timeout_ms: int | None, delay_ms: int, note: bytes) -> bytes:
         return f"{Record.ATTEMPTS}{failed},,{self._time}".encode()
 
-    async def schedule(self, children: Sequence[ChildRequest]) -> None:
+    async def schedule(self, children: Sequence[ScheduleRequest]) -> None:
         for child in children:
             record = await self._body.run_fake(child, self._time)
             if record is not None:

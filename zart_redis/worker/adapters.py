@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Literal, TypeVar
 
 from zart_redis.engine import journal
@@ -12,7 +12,14 @@ from zart_redis.engine.context import WorkerContext
 from zart_redis.engine.emitting import Emitted, Emitter
 from zart_redis.engine.history import read_news
 from zart_redis.engine.journal import is_final_step
-from zart_redis.engine.ports import ChildRequest, Completion, News, StartArguments, WaitRequest
+from zart_redis.engine.ports import (
+    ChildRequest,
+    Completion,
+    News,
+    ScheduleRequest,
+    StartArguments,
+    WaitRequest,
+)
 from zart_redis.errors import ExecutionAlreadyExists
 from zart_redis.layout import Ack, Size, Wait
 from zart_redis.model import BodyClaim, StepClaim
@@ -94,10 +101,35 @@ class BodyAdapter:
         self._depends_on((Ack.RECORD if is_final_step(record) else Ack.ATTEMPTS) + name)
         return record
 
-    async def schedule(self, children: Sequence[ChildRequest]) -> None:
+    async def schedule(self, children: Sequence[ScheduleRequest]) -> None:
         batches, held = _batches(children), await self._settled()
         await asyncio.gather(*(self._transitions.schedule(held, self._queue, batch) for batch in batches))
         self._depends_on(Ack.STEP + children[-1].name)
+
+    async def start_children(self, children: Sequence[ChildRequest]) -> Mapping[str, str]:
+        held, refused = await self._settled(), dict[str, str]()
+        if any(child.start.limits for child in children):
+            self._store.check_limits()
+        home = self._store.partition(self._claim.execution_id)
+        for batch in _batches(children):
+            rows = [
+                (
+                    child.name,
+                    child.execution_id,
+                    child.start,
+                    child.number,
+                    self._store.partition(child.execution_id) is home,
+                )
+                for child in batch
+            ]
+            refused |= await self._transitions.start_children(held, self._store.partitions.index(home), rows)
+        if started := [child.name for child in children if child.name not in refused]:
+            self._depends_on(Ack.STEP + started[-1])
+        return refused
+
+    async def end_steps(self, records: dict[str, bytes]) -> None:
+        await self._transitions.end_steps(await self._settled(), records)
+        self._depends_on(Ack.RECORD + next(reversed(records)))
 
     async def join(self, group: str, names: Collection[str]) -> None:
         batches = _batches(list(names))

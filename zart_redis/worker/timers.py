@@ -8,6 +8,7 @@ import asyncio
 from zart_redis.engine.observer import Observer
 from zart_redis.model import Clock
 from zart_redis.store.store import Partition, Store
+from zart_redis.worker.mail import deliver_all
 from zart_redis.worker.recurring import handle_ticks
 from zart_redis.worker.service import Service, Subscribe
 from zart_redis.worker.unreadable import set_aside
@@ -42,6 +43,8 @@ class Timers(Service):
                 await set_aside(self._partition, work, self._observer)
             if due.recurring:
                 await handle_ticks(self._store, due.recurring, due.now)
+            if due.mails:
+                await deliver_all(self._store, self._partition, due.mails)
             if due.next_expiry is not None and due.next_expiry <= due.now:
                 await self._partition.transitions.purge(PURGE_BATCH)
                 continue

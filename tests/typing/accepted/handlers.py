@@ -47,6 +47,17 @@ async def checkout(order: Order) -> Receipt:
 
 
 @zart_durable
+async def parent() -> None:
+    assert_type(await zart.child(checkout, Order("a")), Receipt)
+    assert_type(await zart.child(plain, 1, name="one", id="one", on_parent_end="leave"), str)
+    assert_type(zart.schedule(zart.child(plain, 1)), zart.StepHandle[str])
+    assert_type(await zart.step_or(zart.child(plain, 1), None), str | None)
+    await zart.start(plain, "other", 1, delay="1h")
+    await zart.send("sent", "other", "items", 1)
+    assert_type(await zart.receive("item", channel="items", timeout="1h", type=Receipt), Receipt)
+
+
+@zart_durable
 async def plain(number: int) -> str:
     return str(number)
 

@@ -22,8 +22,5 @@ redis.call('HSET', KEY.execution(id), FIELD.end_nonce, nonce)
 if reason ~= '' then
   redis.call('HSET', KEY.execution(id), FIELD.reason, reason)
 end
-notify_worker(x.fence, SIGNAL.revoke, x.queue, x.entry)
-return_messages(id, x)
-drop_steps(id, x)
-complete(id, x, STATUS.cancelled, retention)
+cancel_run(id, x, retention)
 return 'cancelled'

@@ -23,21 +23,6 @@ local function execution_of(id)
   return last_execution
 end
 
-local function leave_groups(id, x, name)
-  local key = KEY.groups(id)
-  local groups = redis.call('HGET', key, GROUP_FIELD.step .. name)
-  if not groups then
-    return
-  end
-  redis.call('HDEL', key, GROUP_FIELD.step .. name)
-  for group in string.gmatch(groups, '%d+') do
-    if redis.call('HINCRBY', key, GROUP_FIELD.missing .. group, -1) == 0 then
-      redis.call('HDEL', key, GROUP_FIELD.missing .. group)
-      wake(id, x)
-    end
-  end
-end
-
 local function complete_step(id, fence, scope, queue, entry, name, record)
   local step = read_step(id, scope, name)
   if not step or step.fence ~= fence or step.entry ~= entry then
@@ -56,7 +41,8 @@ local function complete_step(id, fence, scope, queue, entry, name, record)
   detach_step(queue, step, '')
   redis.call('HDEL', KEY.steps(id, scope), name)
   leave_groups(id, x, name)
-  if x.pending_retention ~= '' and redis.call('HLEN', KEY.steps(id, scope)) == 0 then
+  if x.pending_retention ~= '' and is_done_with_steps(id, x) then
+    drop_steps(id, x)
     complete(id, x, STATUS.completed, x.pending_retention)
   else
     last_id = id

@@ -55,6 +55,9 @@ local function keep_run()
 end
 
 local events = move_events()
+if redis.call('EXISTS', KEY.steps(id, x.scope)) == 1 then
+  drop_steps(id, x) -- children that outlive the run
+end
 detach(id, x, next_fence(x.fence, ''), FIELD.finished, now())
 clear_waits(id, x)
 if x.limits ~= '' then
@@ -66,7 +69,7 @@ keep_run()
 -- A command that began or resumed the old run, and is sent again, finds its nonce.
 x = begin_run(id, { number = number, fence = x.fence, task = old.task, queue = x.queue, input = input, nonce = old.nonce,
   trigger = TRIGGER.continue_as_new, triggered_by = '', delay = '', timeout = timeout,
-  before = before, tags = before.tags, limits = limits ~= '' and limits or nil })
+  before = before, tags = before.tags, parent = before.parent, limits = limits ~= '' and limits or nil })
 redis.call('HSET', KEY.execution(id), FIELD.completions, events)
 if old.reply ~= '' then
   redis.call('HSET', KEY.execution(id), FIELD.reply, old.reply)

@@ -3,7 +3,7 @@
 --
 -- takes: limit
 -- returns: {fired, when the next timer is due or '', when the next execution expires or '', now, recurring executions whose
---   tick the caller must handle, then pairs (id or '', why) of what could not be read and was set aside}
+--   tick the caller must handle, mails that it must deliver (number, then names and values of parts), then pairs (id or '', why) of what could not be read and was set aside}
 -- emits: a stream entry for each body or step that can continue; the final status to those who wait for an execution that
 --   has not begun in time
 -- repeat: same — a timer that has fired is gone, or fires again without effect
@@ -12,14 +12,14 @@
 local limit = unpack(ARGV, 2)
 limit = tonumber(limit)
 local due = redis.call('ZRANGEBYSCORE', KEY.timers, '-inf', now(), 'LIMIT', 0, limit)
-local unreadable, recurring = {}, {}
+local unreadable, recurring, mails = {}, {}, {}
 
 local function first_due(key)
   return redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2] or ''
 end
 
 local function reply()
-  return { #due, first_due(KEY.timers), first_due(KEY.expiring), now(), recurring, unpack(unreadable) }
+  return { #due, first_due(KEY.timers), first_due(KEY.expiring), now(), recurring, mails, unpack(unreadable) }
 end
 
 if #due == 0 then
@@ -55,6 +55,9 @@ local function fire_execution(member, id)
     return
   elseif has_expired(x) then
     take_expired(id, x)
+  elseif x.pending_retention ~= '' and is_done_with_steps(id, x) then
+    drop_steps(id, x)
+    complete(id, x, STATUS.completed, x.pending_retention)
   elseif fire_overdue(id, x) > 0 then
     wake(id, x)
     reschedule_timer(id, x)
@@ -172,6 +175,23 @@ local function tick(member, id)
   end
 end
 
+local MAX_MAILS = 20
+
+-- The caller delivers the mail; if it dies, the timer fires again.
+local function take_mail(member, number)
+  local packed = redis.call('HGET', KEY.mail, number)
+  if not packed then
+    redis.call('ZREM', KEY.timers, member)
+  elseif #mails < MAX_MAILS then
+    local flat = { number }
+    for name, value in pairs(cmsgpack.unpack(packed)) do
+      flat[#flat + 1], flat[#flat + 2] = name, value
+    end
+    redis.call('ZADD', KEY.timers, now() + TICK_LEASE_MS, member)
+    mails[#mails + 1] = flat
+  end
+end
+
 local function fire_timer(member)
   local kind, rest = string.sub(member, 1, 1), string.sub(member, 2)
   if kind == TIMER.execution then
@@ -188,6 +208,8 @@ local function fire_timer(member)
     fire(member, move_line, member, rest)
   elseif kind == TIMER.recurring then
     tick(member, rest)
+  elseif kind == TIMER.mail then
+    fire(member, take_mail, member, rest)
   elseif kind == TIMER.changed_limit then
     fire(member, move_lines, member, rest)
   else

@@ -13,7 +13,8 @@ if not is_held_by(id, x, fence, scope, ack) then
   return 'fenced'
 end
 redis.call('HSET', KEY.execution(id), FIELD.output, output)
-if redis.call('HLEN', KEY.steps(id, scope)) == 0 then
+if is_done_with_steps(id, x) then
+  drop_steps(id, x)
   complete(id, x, STATUS.completed, retention)
   return 'completed'
 end

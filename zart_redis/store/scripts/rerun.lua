@@ -89,7 +89,7 @@ for name, pair in pairs(kept) do
 end
 x = begin_run(id, { number = number, fence = next_fence(x.fence, ''), task = old.task, queue = x.queue, input = old.input,
   nonce = nonce, trigger = TRIGGER.rerun, triggered_by = triggered_by, delay = '', timeout = timeout,
-  before = before, tags = before.tags })
+  before = before, tags = before.tags, parent = before.parent })
 redis.call('HSET', KEY.execution(id), FIELD.completions, old.completions ~= '' and old.completions or 0)
 if old.version ~= '' or old.started ~= '' then
   x.task = old.task

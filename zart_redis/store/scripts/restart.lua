@@ -28,7 +28,7 @@ local number = tonumber(x.run) + 1
 x = begin_run(id, { number = number, fence = next_fence(x.fence, ''), task = old.task, queue = x.queue,
   input = same_input == '1' and old.input or input, nonce = nonce, trigger = TRIGGER.restart,
   triggered_by = triggered_by, delay = '', timeout = timeout,
-  before = before, tags = before.tags })
+  before = before, tags = before.tags, parent = before.parent })
 if timeout ~= '' then
   reschedule_timer(id, x)
 end

@@ -29,7 +29,7 @@ async function loadPage(query, signal) {
 function useSteadyRows(rows, key) {
   const [held, setHeld] = useState(false);
   const shown = useRef({ key: null, rows: [] });
-  if (!held || shown.current.key !== key || !shown.current.rows.length) {
+  if (!held || shown.current.key !== key) {
     shown.current = { key, rows };
     return { rows, setHeld, news: 0 };
   }

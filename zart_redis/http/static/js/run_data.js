@@ -4,7 +4,7 @@ import { api } from './api.js';
 import { ms } from './format.js';
 
 const FIRST_PAGE = 500;
-const PAGE = 10000; // a page costs the server a look at the whole run
+const PAGE = 1000;
 const SETTLED = 3000; // steps that ended this long before the newest one keep their place
 const FINAL = ['completed', 'failed', 'cancelled'];
 

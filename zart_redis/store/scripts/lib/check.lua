@@ -19,11 +19,31 @@ local function is_paused_by(rule_id, member)
     and (redis.call('HEXISTS', KEY.pause_rules, rule_id) == 1 or redis.call('ZSCORE', KEY.timers, TIMER.resumed .. rule_id))
 end
 
+-- Whether a child has ended, and its parent has not learned of it. The doctor does not look into other partitions, and mail is
+-- delivered.
+local function is_child_lost(id, step, name, repair)
+  if parse_parent(step.parent).partition ~= '' then
+    return false
+  end
+  local child = read_execution(step.child)
+  if child.parent == step.parent and is_live(child.status) then
+    return false
+  end
+  if repair and child.parent == step.parent then
+    report_to_parent(step.child, step.parent, child.status)
+  elseif repair then
+    settle_child(step.parent, child_record(CHILD_OUTCOME.cancelled, step.child, ''))
+  end
+  return true
+end
+
 -- Whether nothing holds a scheduled step. It is queued again if asked.
 local function is_step_lost(id, x, name, repair)
   local step, member = read_step(id, x.scope, name), step_member(id, x.scope, name)
   local queue = step and step.queue or x.queue
-  if not step or is_queued(queue, step.entry or '', step.fence) or redis.call('ZSCORE', KEY.timers, member)
+  if step and step.child then
+    return is_child_lost(id, step, name, repair)
+  elseif not step or is_queued(queue, step.entry or '', step.fence) or redis.call('ZSCORE', KEY.timers, member)
     or (step.paused_by and is_paused_by(step.paused_by, member))
     or (step.unserved and is_unserved(step.unserved, member)) then
     return false

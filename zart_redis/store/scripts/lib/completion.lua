@@ -109,3 +109,19 @@ local function catch_up(id, x)
   end
   return fired < MAX_FIRED
 end
+
+-- A scheduled step has ended: wakes the body if it was the last of a group.
+local function leave_groups(id, x, name)
+  local key = KEY.groups(id)
+  local groups = redis.call('HGET', key, GROUP_FIELD.step .. name)
+  if not groups then
+    return
+  end
+  redis.call('HDEL', key, GROUP_FIELD.step .. name)
+  for group in string.gmatch(groups, '%d+') do
+    if redis.call('HINCRBY', key, GROUP_FIELD.missing .. group, -1) == 0 then
+      redis.call('HDEL', key, GROUP_FIELD.missing .. group)
+      wake(id, x)
+    end
+  end
+end

@@ -58,4 +58,7 @@ local function complete(id, x, status, retention)
     redis.call('PUBLISH', CHANNEL.timers, expiry)
   end
   redis.call('PUBLISH', CHANNEL.done(id), status)
+  if x.parent and x.parent ~= '' then
+    report_to_parent(id, x.parent, status)
+  end
 end

@@ -9,7 +9,9 @@ local function drop_step(id, scope, name, queue, packed, is_shared)
   if not readable then
     return -- nothing says where its entry is; a worker that finds it deletes it
   end
-  if step.entry then
+  if step.child then
+    return give_up_child(step)
+  elseif step.entry then
     notify_worker(step.fence, SIGNAL.revoke, step.queue or queue, step.entry)
     ack_and_delete(step.queue or queue, step.entry)
   elseif is_shared then
@@ -41,6 +43,10 @@ end
 
 local function drop_steps(id, x)
   local key = KEY.steps(id, x.scope)
+  if redis.call('HLEN', key) == 0 then
+    return
+  end
+  redis.call('HDEL', KEY.execution(id), FIELD.outliving)
   if redis.call('HLEN', key) > STEPS_IN_BATCH then
     return set_steps_aside(id, x, key)
   end

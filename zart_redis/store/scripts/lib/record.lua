@@ -14,15 +14,20 @@ local function kind_of(record)
   return string.sub(record, 1, 1)
 end
 
+local function has_child_completed(record)
+  return string.sub(record, 2, 2) == CHILD_OUTCOME.completed
+end
+
 local function is_failure(record)
   local kind = kind_of(record)
   return kind == RECORD.error or kind == RECORD.failure or kind == RECORD.timed_out
-    or kind == RECORD.no_message
+    or kind == RECORD.no_message or (kind == RECORD.child and not has_child_completed(record))
 end
 
 local function is_success(record)
   local kind = kind_of(record)
   return kind == RECORD.value or kind == RECORD.capture or kind == RECORD.slept or kind == RECORD.message
+    or (kind == RECORD.child and has_child_completed(record))
 end
 
 local function is_final_record(record)

@@ -30,7 +30,7 @@ end
 local function remove_present_run(id)
   local key = KEY.execution(id)
   local fields = redis.call('HMGET', key, FIELD.status, FIELD.bucket, FIELD.continued_runs, FIELD.task, FIELD.queue,
-    FIELD.version, FIELD.tags)
+    FIELD.version, FIELD.tags, FIELD.parent)
   redis.call('ZREM', KEY.index(fields[1], fields[2]), id)
   redis.call('ZREM', KEY.expiring, id)
   redis.call('HDEL', KEY.damaged, id)
@@ -41,7 +41,7 @@ local function remove_present_run(id)
   if fields[7] then
     remove_tags(id, fields[7])
   end
-  return { task = fields[4], queue = fields[5], version = fields[6], tags = fields[7] }
+  return { task = fields[4], queue = fields[5], version = fields[6], tags = fields[7], parent = fields[8] }
 end
 
 -- Moves the present run into the history; begin_run follows, and gets what this returns as `before`.
@@ -93,10 +93,20 @@ local function abort_run(id, x)
   redis.call('PUBLISH', CHANNEL.done(id), STATUS.cancelled)
 end
 
+-- Cancels a live run.
+local function cancel_run(id, x, retention)
+  notify_worker(x.fence, SIGNAL.revoke, x.queue, x.entry)
+  return_messages(id, x)
+  drop_steps(id, x)
+  complete(id, x, STATUS.cancelled, retention)
+end
+
 -- Versions that lack a feature leave the execution alone from now on.
 local function require_feature(id, feature)
   local needs = redis.call('HGET', KEY.execution(id), FIELD.needs)
-  redis.call('HSET', KEY.execution(id), FIELD.needs, needs and needs .. ' ' .. feature or feature)
+  if not needs or not string.find(' ' .. needs .. ' ', ' ' .. feature .. ' ', 1, true) then
+    redis.call('HSET', KEY.execution(id), FIELD.needs, needs and needs .. ' ' .. feature or feature)
+  end
 end
 
 -- Binds a run to the version of a handler.
@@ -114,10 +124,10 @@ end
 -- Returns the execution, whose timer the caller sets if it is delayed or has a deadline.
 --
 -- run: { number, fence, task, queue, input, nonce, trigger, triggered_by, delay, timeout, created, before, limits, tags,
--- scheduled_for };
+-- scheduled_for, parent };
 -- trigger, triggered_by, delay and timeout may be ''; created is now if it is left out, before is nil if there was no run;
 -- limits is nil or what new_gates takes; tags is nil, false, or the packed map; scheduled_for is
--- ms or nil
+-- ms or nil; parent is nil, false, or what the field has
 local function begin_run(id, run)
   local key = KEY.execution(id)
   local bucket = bucket_of(run.task, run.queue)
@@ -153,10 +163,16 @@ local function begin_run(id, run)
   elseif not gates then
     enqueue(id, x)
   end
+  if run.parent then
+    redis.call('HSET', key, FIELD.parent, run.parent)
+  end
   if gates and run.delay == '' then
     admit(id, x, gates, FIELD.needs, FEATURE.limits)
   elseif gates then
     redis.call('HSET', key, FIELD.limits, write_gates(gates), FIELD.needs, FEATURE.limits)
+  end
+  if run.parent then
+    require_feature(id, FEATURE.children)
   end
   return x
 end
