@@ -91,6 +91,21 @@ def test_arguments_that_cannot_work(zart: Zart) -> None:
     assert (refused.returncode, "cannot listen" in refused.stderr) == (6, True)
 
 
+WITHOUT_THE_EXTRA = """
+import sys
+sys.modules["starlette"] = None
+from zart_redis.cli.app import main
+sys.argv = ["zart", "serve", "--no-auth"]
+main()
+"""
+
+
+def test_without_the_extra(environment: dict[str, str], tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_THE_EXTRA]
+    refused = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert (refused.returncode, "error: starlette is not installed" in refused.stderr) == (6, True), refused.stderr
+
+
 def test_it_stops_although_requests_wait(zart: Zart, serve: Callable[..., Served]) -> None:
     served = serve("--no-auth")
     assert "no authentication" in served.log.read_text()
@@ -120,3 +135,5 @@ def test_it_carries_out_batches(zart: Zart, serve: Callable[..., Served]) -> Non
     block_until(lambda: httpx.get(location).json()["status"] == "completed")
     assert httpx.get(location).json()["done"] == 1
     assert httpx.get(f"{served.url}api/v1/executions/p-1").json()["status"] == "cancelled"
+    done = [json.loads(line) for line in served.log.read_text().splitlines() if "carried out" in line]
+    assert [(line["by"], line["request"]) for line in done] == [("HTTP", "POST /admin/v1/batches")]

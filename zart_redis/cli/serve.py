@@ -95,7 +95,8 @@ async def _server(
         from zart_redis.http.application import app
         from zart_redis.http.server import Server, is_loopback
     except ModuleNotFoundError as error:
-        raise ConfigurationError(f"{error.name} is not installed: pip install 'zart-redis[http]'") from None
+        missing = (error.name or "").partition(".")[0]
+        raise ConfigurationError(f"{missing} is not installed: pip install 'zart-redis[http]'") from None
     if no_auth and not is_loopback(host):
         raise ConfigurationError(f"--no-auth is for loopback, and {host} can be reached from elsewhere")
     if not no_auth and not await Tokens(client).list():

@@ -14,6 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from zart_redis.client.scheduler import DurableScheduler
+from zart_redis.client.tokens import Scope as Permission
 from zart_redis.client.views import to_json
 from zart_redis.errors import ZartError
 from zart_redis.http import pages
@@ -137,6 +138,10 @@ class Application:
         body = await self._read_body(request, route) if route.body is not None else None
         call = Call(self._scheduler, path, query, body, caller, base, request, self._serving)
         reply = await route.endpoint(call)
+        if route.scope is Permission.OPERATE:
+            log.info(
+                "an operator's request was carried out", by=caller.name, request=f"{route.method} {request.url.path}"
+            )
         if isinstance(reply, Response):
             return reply
         if reply.status == 204:
