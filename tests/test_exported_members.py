@@ -14,16 +14,16 @@ from zart_redis import api
 PUBLIC = """\
 AttemptDetail BulkResult BusinessErr Cancelled ChildCall ConfigurationError DeadlineExceeded DuplicateStepName
 DurableExecution DurableHandler DurableScheduler Err EventClient EventDelivery ExecutionAlreadyExists
-ExecutionDeadlineExceeded ExecutionFailed ExecutionFinished ExecutionInfo ExecutionNotFound ExecutionPage
-ExecutionRecord ExecutionStatus ExecutionTimeout Failure HandlerCrashed HandlerError HistoryTooLong InvalidInput Limit
-LimitRecord MailboxFull MaxRetriesExhausted NestedStepError NoExecutionContext Ok PauseRule PayloadTooLarge Progress
-QueueRecord RecurringNotFound RecurringRecord RedisUnavailable RemoteError ReplayMismatch RerunReport Restarted
-RetriesExhausted RetryConfig RetryExhausted RunDetail RunSummary SchedulerError SerializationError Settings
-StartRequest StartedRun Stats StepBusinessError StepCall StepDetail StepError StepFailed StepFailure StepFunction
-StepHandle StepStatus StreamItem TaskError TimedOut Truncated UnknownTask UntrustedPayload WaitTimedOut Worker
-WorkerInfo ZartErr ZartError ZartStep ZartStepError capture child context continue_as_new emit logger now progress
-receive require run schedule send set_value sleep sleep_until start step step_or step_or_else sync testing wait
-wait_for_event zart_durable zart_step
+ExecutionCancelled ExecutionDeadlineExceeded ExecutionFailed ExecutionFinished ExecutionInfo ExecutionNotFound
+ExecutionPage ExecutionRecord ExecutionStatus ExecutionTimeout Failure HandlerCrashed HandlerError HistoryTooLong
+InvalidInput Limit LimitRecord MailboxFull MaxRetriesExhausted NestedStepError NoExecutionContext Ok PauseRule
+PayloadTooLarge Progress QueueRecord RecurringNotFound RecurringRecord RedisUnavailable RemoteError ReplayMismatch
+RerunReport Restarted RetriesExhausted RetryConfig RetryExhausted RunDetail RunSummary SchedulerError
+SerializationError Settings StartRequest StartedRun Stats StepBusinessError StepCall StepDetail StepError StepFailed
+StepFailure StepFunction StepHandle StepStatus StreamItem TaskError TimedOut Truncated UnknownTask UntrustedPayload
+WaitTimedOut Worker WorkerInfo ZartErr ZartError ZartStep ZartStepError capture child context continue_as_new emit
+logger now progress receive require run schedule send set_value sleep sleep_until start step step_or step_or_else sync
+testing wait wait_for_event zart_durable zart_step
 """
 
 SIGNATURES = {

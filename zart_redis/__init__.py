@@ -94,6 +94,7 @@ if TYPE_CHECKING:
     from zart_redis.outcomes import (
         BusinessErr,
         Err,
+        ExecutionCancelled,
         ExecutionDeadlineExceeded,
         Failure,
         HandlerError,
@@ -118,7 +119,8 @@ __all__ = [
     "context", "logger", "ExecutionInfo", "StepHandle",
     # outcomes
     "Ok", "BusinessErr", "ZartErr", "Err",
-    "Failure", "StepFailure", "ExecutionDeadlineExceeded", "RetriesExhausted", "HandlerError",
+    "Failure", "StepFailure", "ExecutionDeadlineExceeded", "ExecutionCancelled", "RetriesExhausted",
+    "HandlerError",
     # run and manage
     "Worker", "BulkResult", "DurableScheduler", "EventClient", "EventDelivery", "ExecutionPage", "ExecutionRecord",
     "ExecutionStatus", "QueueRecord", "RecurringRecord", "Settings", "StartRequest", "StartedRun", "Stats",
@@ -160,8 +162,8 @@ if not TYPE_CHECKING:  # type checkers follow the imports above, and so report a
             "handlers": "DurableExecution DurableHandler zart_durable",
             "limits": "Limit",
             "model": "EventDelivery ExecutionInfo ExecutionRecord ExecutionStatus PauseRule StartedRun WorkerInfo",
-            "outcomes": "BusinessErr Err ExecutionDeadlineExceeded Failure HandlerError Ok RetriesExhausted "
-            "StepFailure ZartErr",
+            "outcomes": "BusinessErr Err ExecutionCancelled ExecutionDeadlineExceeded Failure HandlerError Ok "
+            "RetriesExhausted StepFailure ZartErr",
             "retry": "RetryConfig",
             "settings": "Settings",
             "steps": "StepFunction ZartStep run zart_step",

@@ -311,6 +311,10 @@ class BodyClaim:
     """The limits that the run has begun under, as they are stored."""
     tags: dict[str, str]
     scheduled_for: int | None
+    reason: str
+    """Why the execution was cancelled."""
+    compensates: bool
+    """It was cancelled, and ends when its on_failure body has ended."""
     now: int
 
 

@@ -106,10 +106,17 @@ class RetriesExhausted:
 
 
 @dataclass(frozen=True, slots=True)
+class ExecutionCancelled:
+    """The execution was cancelled with ``compensate=True``."""
+
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class HandlerError:
     """The body itself raised ``error``, outside any step."""
 
     error: Exception
 
 
-Failure: TypeAlias = StepFailure | ExecutionDeadlineExceeded | RetriesExhausted | HandlerError
+Failure: TypeAlias = StepFailure | ExecutionDeadlineExceeded | ExecutionCancelled | RetriesExhausted | HandlerError

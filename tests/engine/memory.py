@@ -365,6 +365,8 @@ async def play(
             kept_at="",
             news=[],
             limits="",
+            reason="",
+            compensates=False,
             now=port.time,
         )
         run = BodyRun(

@@ -361,6 +361,20 @@ async def failing_parent() -> None:
     raise ValueError
 
 
+async def undo_booking(number: int, failure: zart.Failure) -> int:
+    await work("undo", number)
+    await zart.sleep("cooling-off", "1h")
+    return await flaky("undo-at-last", 2)
+
+
+@zart_durable("reference-compensated", on_failure=undo_booking)
+async def compensated(number: int) -> int:
+    await work("book", number)
+    zart.schedule(zart.child(child_of, 100, id="abandoned"))
+    await zart.wait_for_event("never")
+    return number
+
+
 SWITCH = {"mended": False}
 
 

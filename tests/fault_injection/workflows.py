@@ -17,6 +17,7 @@ from tests.fault_injection.handlers import (
     again_spent,
     cancelled,
     chain,
+    compensated,
     continued,
     deadline,
     events,
@@ -243,6 +244,17 @@ async def drive_talking(client: Client, harness: FaultHarness) -> None:
     assert (await client.status("other")).output == [1, 2, 3]
 
 
+async def drive_compensated(client: Client, harness: FaultHarness) -> None:
+    await started(client, compensated, "it", 7)
+    await harness.settle()
+    await client.cancel("it", reason="ill", compensate=True)
+    await harness.until("5h")
+    await harness.finish("it")
+    await harness.finish("abandoned")
+    record = await client.status("it")
+    assert (record.status, record.output, record.error, record.reason) == ("cancelled", None, None, "ill")
+
+
 async def drive_children(client: Client, harness: FaultHarness) -> None:
     await started(client, parent, "it")
     await started(client, failing_parent, "failing")
@@ -291,6 +303,7 @@ WORKFLOWS = [
     Workflow("limits", drive_limited),
     Workflow("messages, and executions started by others", drive_talking),
     Workflow("children", drive_children),
+    Workflow("cancel, compensated", drive_compensated),
     Workflow("races, timers and cancelled branches", drive_races),
 ]
 

@@ -172,7 +172,7 @@ def test_a_new_method_of_the_asynchronous_class_appears_by_itself(redis_url: str
             """Whether there is such an execution."""
             return execution_id in [record.execution_id for record in await self.list_executions()]
 
-        async def cancel(self, execution_id: str, *, reason: str | None = None) -> bool:
+        async def cancel(self, execution_id: str, *, reason: str | None = None, compensate: bool = False) -> bool:
             raise NotImplementedError("overridden")
 
     class Blocking(sync.DurableScheduler, of=Asynchronous):

@@ -93,10 +93,11 @@ async def cancel(
     client: DurableScheduler,
     id: ExecutionId,
     reason: Annotated[str | None, typer.Option(help="Why, for the history.")] = None,
+    compensate: Annotated[bool, typer.Option("--compensate", help="Run its on_failure before it ends.")] = False,
     as_json: AsJson = False,
 ) -> Code:
     """Cancel an execution. Sleeps and waits end at once; a running step may finish, and no other step starts."""
-    was_live = await client.cancel(id, reason=reason)
+    was_live = await client.cancel(id, reason=reason, compensate=compensate)
     status = (await client.status(id)).status
     if not (was_live or as_json):
         end(f"execution {id!r} had ended before ({status}); nothing was cancelled", Code.REFUSED, "execution_finished")

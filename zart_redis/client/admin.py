@@ -37,19 +37,22 @@ class RerunReport:
 class Admin(Client):
     """Operations for operators. `triggered_by` records who asked for them in the history."""
 
-    async def cancel(self, execution_id: str, *, reason: str | None = None) -> bool:
-        """Cancel an execution. Returns True if it was live.
+    async def cancel(self, execution_id: str, *, reason: str | None = None, compensate: bool = False) -> bool:
+        """Cancel an execution. Returns True if it was live, and not cancelled already.
 
         Sleeps and waits end at once. A running step may finish, but no other step starts, and its result is
         discarded.
 
         Args:
             reason: why, for `status` and the history.
+            compensate: run the handler's `on_failure` with `ExecutionCancelled` before the execution ends, if it has
+                begun. It is cancelled when that has ended, and has no output.
         """
         names.check_name(execution_id, "an execution id")
         names.check_text(reason or "", "the reason")
         partition = (await self._open()).partition(execution_id)
-        cancelled = await partition.transitions.cancel(execution_id, self.settings.retention, reason or "")
+        transitions, retention = partition.transitions, self.settings.retention
+        cancelled = await transitions.cancel(execution_id, retention, reason or "", compensate=compensate)
         return cancelled.was_live
 
     async def retry_step(self, execution_id: str, step: str, *, triggered_by: str | None = None) -> None:

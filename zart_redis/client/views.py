@@ -52,7 +52,7 @@ def execution_record(
     """An execution from its fields."""
     status = ExecutionStatus(x[Field.STATUS].decode())
     output = x.get(Field.OUTPUT) if status is ExecutionStatus.COMPLETED else None
-    error = x.get(Field.ERROR) if status is ExecutionStatus.FAILED else None
+    error = x.get(Field.ERROR) if status in (ExecutionStatus.FAILED, ExecutionStatus.CANCELLED) else None
     return ExecutionRecord(
         execution_id=execution_id,
         task_name=x[Field.TASK].decode(),

@@ -11,6 +11,7 @@ import msgspec
 
 from zart_redis.error_codec import ErrorCodec, add_notes, notes_of, summary
 from zart_redis.errors import (
+    Cancelled,
     ExecutionTimeout,
     HandlerCrashed,
     MaxRetriesExhausted,
@@ -18,7 +19,14 @@ from zart_redis.errors import (
     StepError,
     StepFailed,
 )
-from zart_redis.outcomes import ExecutionDeadlineExceeded, Failure, HandlerError, RetriesExhausted, StepFailure
+from zart_redis.outcomes import (
+    ExecutionCancelled,
+    ExecutionDeadlineExceeded,
+    Failure,
+    HandlerError,
+    RetriesExhausted,
+    StepFailure,
+)
 from zart_redis.registry import StepDefinition, steps
 
 UNDECLARED = ErrorCodec(())
@@ -31,6 +39,8 @@ class StoredFailure(msgspec.Struct, array_like=True, frozen=True):
     error: bytes
     step: str | None = None
     declared: str | None = None
+    reason: str | None = None
+    """Why the execution was cancelled."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -87,19 +97,25 @@ def own_error(error: Exception) -> Exception:
     return error.source.own_error if isinstance(error, StepFailed) else error
 
 
-def encode_failure(error: Exception, definitions: Mapping[str, StepDefinition], max_payload: int) -> bytes:
+def encode_failure(
+    error: Exception, definitions: Mapping[str, StepDefinition], max_payload: int, reason: str | None = None
+) -> bytes:
     """`error` comes from `as_task_error`; `definitions` are the steps of the pass by the names of their calls."""
     if isinstance(error, StepFailed) and (step := definitions.get(error.step)):
         return _encode(StoredFailure(step.errors.encode(error, max_payload), error.step, step.name))
-    return _encode(StoredFailure(UNDECLARED.encode(error, max_payload)))
+    return _encode(StoredFailure(UNDECLARED.encode(error, max_payload), reason=reason))
+
+
+def _stored(failure: bytes) -> StoredFailure:
+    try:
+        return _decode(failure)
+    except msgspec.MsgspecError as error:
+        raise SerializationError(f"the recorded failure cannot be decoded: {error}") from None
 
 
 def decode_error(failure: bytes) -> Exception:
     """The error behind a stored failure."""
-    try:
-        stored = _decode(failure)
-    except msgspec.MsgspecError as error:
-        raise SerializationError(f"the recorded failure cannot be decoded: {error}") from None
+    stored = _stored(failure)
     step = steps.get(stored.declared) if stored.declared else None
     return (step.errors if step else UNDECLARED).decode(stored.error)
 
@@ -114,6 +130,8 @@ def decode_failure(failure: bytes) -> Failure:
             return StepFailure(error.step, own, summary(own))
         case ExecutionTimeout():
             return ExecutionDeadlineExceeded()
+        case Cancelled():
+            return ExecutionCancelled(_stored(failure).reason)
         case MaxRetriesExhausted():
             return RetriesExhausted(error.attempts)
         case _:

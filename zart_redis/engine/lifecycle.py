@@ -26,6 +26,7 @@ from zart_redis.engine.observer import (
 from zart_redis.engine.passes import PauseRuleFor
 from zart_redis.engine.ports import BodyPort
 from zart_redis.errors import (
+    Cancelled,
     ExecutionTimeout,
     HandlerCrashed,
     InvalidInput,
@@ -101,6 +102,9 @@ class BodyRun:
 
     async def _run_body(self) -> None:
         claim, handler = self._claim, self._handler
+        if claim.fail_reason == FailReason.CANCELLED:
+            await self._fail_for_good(Cancelled(), self._begin(claim.scope, _recorded(claim)))
+            return
         if claim.fail_reason:
             error = ExecutionTimeout() if claim.fail_reason == FailReason.DEADLINE else self._crashed()
             await self._fail(error, self._begin(claim.scope, _recorded(claim)))
@@ -183,7 +187,7 @@ class BodyRun:
         self._report_unused(execution)
         if isinstance(end, Returned):
             await self._port.finish(data, self._handler.retention_ms)
-            self._ended(ExecutionStatus.COMPLETED)
+            self._ended(ExecutionStatus.CANCELLED if self._claim.compensates else ExecutionStatus.COMPLETED)
         else:
             limits = self._limits_of(data)
             await self._port.continue_as_new(data, self._handler.timeout_ms, execution.received_events, limits)
@@ -270,7 +274,8 @@ class BodyRun:
         if self._handler.on_failure is None:
             await self._end_failed(error)
             return
-        failure = failures.encode_failure(error, execution.definitions, self._context.max_payload)
+        reason = self._claim.reason or None
+        failure = failures.encode_failure(error, execution.definitions, self._context.max_payload, reason)
         clock_base, completions = await self._port.compensate(failure)
         fresh = History({}, self._claim.events, set(), {}, completions, clock_base)
         await self._run_on_failure(self._claim, failure, fresh)
@@ -308,7 +313,7 @@ class BodyRun:
 
     async def _end_failed(self, error: Exception) -> None:
         await self._port.fail(self._encode_error(error), self._handler.retention_ms)
-        self._ended(ExecutionStatus.FAILED, error)
+        self._ended(ExecutionStatus.CANCELLED if self._claim.compensates else ExecutionStatus.FAILED, error)
 
     def _crashed(self) -> HandlerCrashed:
         blame = self._claim.blame

@@ -91,6 +91,7 @@ class WaitQuery(msgspec.Struct, forbid_unknown_fields=True):
 
 class CancelBody(msgspec.Struct, forbid_unknown_fields=True):
     reason: str | None = None
+    compensate: bool = False
 
 
 class CancelledReply(msgspec.Struct):
@@ -222,8 +223,8 @@ def _number(text: str) -> str | float:
 
 async def cancel(call: Call[NoQuery, CancelBody | None]) -> Reply:
     execution_id = call.path["id"]
-    reason = call.body.reason if call.body else None
-    was_live = await call.scheduler.cancel(execution_id, reason=reason)
+    body = call.body or CancelBody()
+    was_live = await call.scheduler.cancel(execution_id, reason=body.reason, compensate=body.compensate)
     if not was_live:
         await call.scheduler.status(execution_id)  # raises ExecutionNotFound if there is none
     return Reply(CancelledReply(was_live))

@@ -50,13 +50,15 @@ class Field(StoredName):
     RESUMED_AT = auto()
     """When `retry_step` resumed it."""
     FAIL_REASON = auto()
-    """Why the next worker that claims it must fail it: "deadline" or "crashes"."""
+    """Why the next worker that claims it must fail it: "deadline", "crashes" or "cancelled"."""
     CRASHES = auto()
     """Layout 1.0: workers that died holding it. Not used any more."""
     RECORDS = auto()
     """Layout 1.0: the length of the list of records that the last claim returned. Not used any more."""
     BLAME = auto()
     """The deaths of workers that held it, without progress in between: a packed map, see `BlameField`."""
+    COMPENSATES = auto()
+    """"1" if it was cancelled, and ends when its on_failure body has ended."""
     FAILED_ATTEMPTS = auto()
     HELD = auto()
     """Why the last worker could not run the body; absent while a worker runs it."""
@@ -238,6 +240,8 @@ class ClaimField(StoredName):
     LIMITS = auto()
     TAGS = auto()
     SCHEDULED_FOR = auto()
+    REASON = auto()
+    COMPENSATES = auto()
 
 
 class MailboxField(StoredName):

@@ -224,6 +224,8 @@ class Cause(StoredName):
 class FailReason(StoredName):
     DEADLINE = auto()
     CRASHES = auto()
+    CANCELLED = auto()
+    """It was cancelled, and compensates."""
 
 
 class Trigger(StoredName):

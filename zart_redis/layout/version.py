@@ -17,6 +17,8 @@ class Feature(StoredName):
 
     VERSIONS = auto()
     LIMITS = auto()
+    COMPENSATION = auto()
+    """An on_failure body that a cancel asked for."""
     CHILDREN = auto()
     """A parent to tell, or children to cancel."""
 

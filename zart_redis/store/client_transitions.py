@@ -89,8 +89,9 @@ class ClientTransitions(Mailbox):
         gone: int = await self._run("resume", rule)
         return gone == 1
 
-    async def cancel(self, execution_id: str, retention_ms: int, reason: str) -> Cancelled:
-        reply = await self._run("cancel", execution_id, retention_ms, new_nonce(), reason)
+    async def cancel(self, execution_id: str, retention_ms: int, reason: str, *, compensate: bool = False) -> Cancelled:
+        wish = "1" if compensate else ""
+        reply = await self._run("cancel", execution_id, retention_ms, new_nonce(), reason, wish)
         if isinstance(reply, bytes):
             return Cancelled(reply == b"cancelled", None)
         return Cancelled(False, text(reply[1]))

@@ -152,7 +152,8 @@ local function body_names()
   return { CLAIM.entry, CLAIM.queue, CLAIM.execution_id, CLAIM.fence, CLAIM.scope, CLAIM.task, CLAIM.version,
     CLAIM.attempt, CLAIM.input, CLAIM.created, CLAIM.deadline, CLAIM.fail_reason, CLAIM.failure, CLAIM.has_begun, CLAIM.holds, CLAIM.held_since,
     CLAIM.records, CLAIM.events, CLAIM.steps, CLAIM.waits, CLAIM.completions, CLAIM.clock_base, CLAIM.parked_at,
-    CLAIM.emitted, CLAIM.kept_at, CLAIM.news, CLAIM.blame, CLAIM.limits, CLAIM.tags, CLAIM.scheduled_for, CLAIM.now }
+    CLAIM.emitted, CLAIM.kept_at, CLAIM.news, CLAIM.blame, CLAIM.limits, CLAIM.tags, CLAIM.scheduled_for, CLAIM.reason,
+    CLAIM.compensates, CLAIM.now }
 end
 
 local function claim_body(queue, entry, id)
@@ -160,7 +161,7 @@ local function claim_body(queue, entry, id)
     FIELD.task, FIELD.attempt, FIELD.input, FIELD.created, FIELD.bucket, FIELD.deadline, FIELD.fail_reason,
     FIELD.failure, FIELD.needs, FIELD.paused_deadline_ms, FIELD.started, FIELD.clock_base, FIELD.kept_by, FIELD.parked_at,
     FIELD.held, FIELD.trigger, FIELD.blame, FIELD.version, FIELD.limits, FIELD.emitted, FIELD.expires,
-    FIELD.tags, FIELD.scheduled_for)
+    FIELD.tags, FIELD.scheduled_for, FIELD.reason, FIELD.compensates)
   -- A queued one is not paused, and waits for no other worker.
   local x = { status = v[1] or '', entry = v[2], fence = v[3], scope = v[4] or '', run = v[5] or '', task = v[6] or '',
     attempt = v[7] or '', input = v[8] or '', created = v[9] or '', bucket = v[10] or '', deadline = v[11] or '',
@@ -198,7 +199,7 @@ local function claim_body(queue, entry, id)
   end
   local is_expired = has_expired(x)
   if is_expired then
-    expire_deadline(id, x) -- its timer has not fired yet
+    set_fail_reason(id, x, FAIL_REASON.deadline) -- its timer has not fired yet
   end
   if x.expires ~= '' then
     stop_expiry(id)
@@ -234,7 +235,7 @@ local function claim_body(queue, entry, id)
   claims[#claims + 1] = { ENTRY.execution, entry, queue, id, x.fence, x.scope, x.task, version, x.attempt,
     x.input, x.created, x.deadline, x.fail_reason, x.failure, has_begun and '1' or '', holds, held_since,
     body.records, body.events, body.steps, body.waits, body.completions, x.clock_base or x.started, v[19] or '', v[25] or 0, kept_at,
-    body.news, x.blame, x.limits, v[27] or '', v[28] or '', now() }
+    body.news, x.blame, x.limits, v[27] or '', v[28] or '', v[29] or '', v[30] or '', now() }
 end
 
 -- The names of the values in the claim of a scheduled step.

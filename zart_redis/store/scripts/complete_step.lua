@@ -43,7 +43,7 @@ local function complete_step(id, fence, scope, queue, entry, name, record)
   leave_groups(id, x, name)
   if x.pending_retention ~= '' and is_done_with_steps(id, x) then
     drop_steps(id, x)
-    complete(id, x, STATUS.completed, x.pending_retention)
+    complete(id, x, final_status(x), x.pending_retention)
   else
     last_id = id
   end

@@ -28,23 +28,6 @@ end
 
 local drainable = limit -- how much of what removed pause rules held, and of dropped steps, may be drained here
 
--- The deadline takes an execution away from whatever holds it, and queues it for a worker that will fail it.
-local function take_expired(id, x)
-  notify_worker(x.fence, SIGNAL.revoke, x.queue, x.entry)
-  clear_waits(id, x)
-  release_from_pause(id, x)
-  expire_deadline(id, x)
-  detach(id, x, next_fence(x.fence, ''))
-  if x.limits ~= '' and not is_admitted(x.limits) then -- it is failed without
-    leave_limits(id, x)
-    redis.call('HDEL', KEY.execution(id), FIELD.limits)
-  end
-  enqueue(id, x)
-  if x.status == STATUS.waiting then
-    set_status(id, x, STATUS.running)
-  end
-end
-
 local function fire_execution(member, id)
   local x = read_execution(id)
   if not is_live(x.status) then
@@ -54,10 +37,10 @@ local function fire_execution(member, id)
   elseif lapse(id, x) then
     return
   elseif has_expired(x) then
-    take_expired(id, x)
+    take_to_fail(id, x, FAIL_REASON.deadline)
   elseif x.pending_retention ~= '' and is_done_with_steps(id, x) then
     drop_steps(id, x)
-    complete(id, x, STATUS.completed, x.pending_retention)
+    complete(id, x, final_status(x), x.pending_retention)
   elseif fire_overdue(id, x) > 0 then
     wake(id, x)
     reschedule_timer(id, x)

@@ -1,4 +1,4 @@
--- fail: running -> failed.
+-- fail: running -> failed, or cancelled if it was cancelled and compensates.
 --
 -- takes: id, fence, scope, ack, err, retention
 -- returns: 'failed' | 'fenced'
@@ -11,7 +11,9 @@ local x = read_execution(id)
 if not is_held_by(id, x, fence, scope, ack) then
   return 'fenced'
 end
-redis.call('HSET', KEY.execution(id), FIELD.error, err)
+if x.compensates == '' or scope ~= x.run then -- else it is cancelled, and no on_failure has failed
+  redis.call('HSET', KEY.execution(id), FIELD.error, err)
+end
 drop_steps(id, x)
-complete(id, x, STATUS.failed, retention)
+complete(id, x, x.compensates == '' and STATUS.failed or STATUS.cancelled, retention)
 return 'failed'

@@ -12,10 +12,12 @@ local x = read_execution(id)
 if not is_held_by(id, x, fence, scope, ack) then
   return 'fenced'
 end
-redis.call('HSET', KEY.execution(id), FIELD.output, output)
+if x.compensates == '' then
+  redis.call('HSET', KEY.execution(id), FIELD.output, output)
+end
 if is_done_with_steps(id, x) then
   drop_steps(id, x)
-  complete(id, x, STATUS.completed, retention)
+  complete(id, x, final_status(x), retention)
   return 'completed'
 end
 redis.call('HSET', KEY.execution(id), FIELD.pending_retention, retention)

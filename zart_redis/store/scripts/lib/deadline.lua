@@ -27,9 +27,27 @@ local function has_expired(x)
   return x.deadline ~= '' and tonumber(x.deadline) <= now()
 end
 
-local function expire_deadline(id, x)
+-- The next worker that claims the body fails it for this reason.
+local function set_fail_reason(id, x, reason)
   drop_steps(id, x)
   redis.call('HDEL', KEY.execution(id), FIELD.deadline, FIELD.pending_retention, FIELD.blame)
-  redis.call('HSET', KEY.execution(id), FIELD.fail_reason, FAIL_REASON.deadline)
-  x.deadline, x.blame, x.fail_reason = '', '', FAIL_REASON.deadline
+  redis.call('HSET', KEY.execution(id), FIELD.fail_reason, reason)
+  x.deadline, x.blame, x.fail_reason = '', '', reason
+end
+
+-- Takes an execution away from whatever holds it, and queues it for a worker that fails it.
+local function take_to_fail(id, x, reason)
+  notify_worker(x.fence, SIGNAL.revoke, x.queue, x.entry)
+  clear_waits(id, x)
+  release_from_pause(id, x)
+  set_fail_reason(id, x, reason)
+  detach(id, x, next_fence(x.fence, ''))
+  if x.limits ~= '' and not is_admitted(x.limits) then -- it is failed without
+    leave_limits(id, x)
+    redis.call('HDEL', KEY.execution(id), FIELD.limits)
+  end
+  enqueue(id, x)
+  if x.status == STATUS.waiting then
+    set_status(id, x, STATUS.running)
+  end
 end

@@ -51,7 +51,7 @@ local function complete(id, x, status, retention)
   end
   redis.call('HDEL', KEY.execution(id), FIELD.entry, FIELD.deadline, FIELD.pending_retention, FIELD.blame,
     FIELD.fail_reason, FIELD.paused_by, FIELD.paused_deadline_ms, FIELD.signalled_at,
-    FIELD.kept_by, FIELD.parked_at, FIELD.expires)
+    FIELD.kept_by, FIELD.parked_at, FIELD.expires, FIELD.compensates)
   set_status(id, x, status)
   redis.call('ZADD', KEY.expiring, expiry, id)
   if redis.call('ZRANGE', KEY.expiring, 0, 0)[1] == id then

@@ -15,11 +15,11 @@ local function read_execution(id)
   local v = redis.call('HMGET', KEY.execution(id), FIELD.status, FIELD.bucket, FIELD.created, FIELD.queue, FIELD.fence,
     FIELD.entry, FIELD.scope, FIELD.deadline, FIELD.run, FIELD.pending_retention, FIELD.paused_by, FIELD.needs,
     FIELD.kept_by, FIELD.held, FIELD.blame, FIELD.unserved, FIELD.limits, FIELD.expires,
-    FIELD.parent)
+    FIELD.parent, FIELD.compensates)
   return { status = v[1] or '', bucket = v[2] or '', created = v[3] or '', queue = v[4] or '', fence = v[5] or '',
     entry = v[6] or '', scope = v[7] or '', deadline = v[8] or '', run = v[9] or '', pending_retention = v[10] or '',
     paused_by = v[11] or '', needs = v[12] or '', kept_by = v[13] or '', held = v[14] or '', blame = v[15] or '',
-    unserved = v[16] or '', limits = v[17] or '', expires = v[18] or '', parent = v[19] or '' }
+    unserved = v[16] or '', limits = v[17] or '', expires = v[18] or '', parent = v[19] or '', compensates = v[20] or '' }
 end
 
 local function is_held_by(id, x, fence, scope, ack)
@@ -28,6 +28,11 @@ end
 
 local function is_live(status)
   return status == STATUS.scheduled or status == STATUS.running or status == STATUS.waiting
+end
+
+-- What becomes of an execution whose body has returned.
+local function final_status(x)
+  return x.compensates == '' and STATUS.completed or STATUS.cancelled
 end
 
 local function is_final(status)
