@@ -12,7 +12,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 T = TypeVar("T")
 
-SECONDS = 10.0
+SECONDS = 30.0
 SWITCHES = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1440,900")
 
 
@@ -52,9 +52,9 @@ class Browser:
     def script(self, source: str, *arguments: Any) -> Any:
         return self.driver.execute_script(source, *arguments)
 
-    def until(self, read: Callable[[], T], what: str = "") -> T:
+    def until(self, read: Callable[[], T], what: str = "", seconds: float = SECONDS) -> T:
         """The value of `read` when it is true: the page may be drawing."""
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + seconds
         while True:
             try:
                 if value := read():
@@ -62,7 +62,7 @@ class Browser:
             except StaleElementReferenceException:
                 pass
             if time.monotonic() > deadline:
-                raise AssertionError(f"not within {SECONDS} s: {what}; the page shows\n{self.text()[:2000]}")
+                raise AssertionError(f"not within {seconds} s: {what}; the page shows\n{self.text()[:2000]}")
             time.sleep(0.03)
 
     def text(self) -> str:
