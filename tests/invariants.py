@@ -191,7 +191,7 @@ class _Checks:
         elif x.get("unserved"):
             wakes = self.unserved(f"{x['bucket']}:{x['unserved']}", f"x{id}")
         elif x.get("pending_retention"):
-            wakes = [*children]
+            wakes = [*children] or [timer for timer in self.timer if timer == f"x{id}"]
         elif any(f"x{id}" in self.s.zsets.get(f"line:{counter}", {}) for counter in gates_of(x)["line"]):
             wakes = ["a limit"]
         else:

@@ -71,7 +71,7 @@ local function will_wake(id, x)
     return true
   end
   if x.pending_retention ~= '' then
-    return redis.call('HLEN', KEY.steps(id, x.scope)) > 0
+    return redis.call('EXISTS', KEY.steps(id, x.scope)) == 1 or redis.call('ZSCORE', KEY.timers, execution_member(id))
   end
   local timer = tonumber(redis.call('ZSCORE', KEY.timers, execution_member(id)) or math.huge)
   local waits = redis.call('ZRANGE', KEY.waits(id), 0, -1, 'WITHSCORES')
