@@ -66,7 +66,7 @@ async def event() -> int:
 
 @zart_durable("timer")
 async def timer(due: datetime) -> float:
-    """How many seconds late the body goes on."""
+    """How many seconds late the body resumes."""
     await zart.sleep_until("due", due)
     return time.time() - due.timestamp()
 

@@ -28,7 +28,7 @@ def resident_bytes(pid: int) -> int:
 
 @asynccontextmanager
 async def worker_process(url: str, **settings: Any) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A worker in a process of its own, on uvloop, once it takes work."""
+    """A worker in a separate process, on uvloop, once it takes work."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.worker", json.dumps({"log_level": "error", **settings})),
         env={**os.environ, "ZART_REDIS_URL": url},

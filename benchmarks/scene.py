@@ -1,4 +1,4 @@
-"""Where a workload happens: a Redis, a namespace of its own, a client here and workers in processes of their own."""
+"""Where a workload runs: a Redis, a private namespace, a client in this process and workers in others."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from zart_redis.engine.scope import current_body
 from zart_redis.error_codec import ErrorCodec
 from zart_redis.errors import InvalidInput
 from zart_redis.handlers import Handler, definition_of
-from zart_redis.registry import ChildStart, StepDefinition, call_of
+from zart_redis.registry import ChildStart, HandlerDefinition, StepDefinition, call_of
 from zart_redis.retry import RetryConfig
 from zart_redis.starting import IfFinished, IfLive, StartOptions, StartRequest, start_arguments
 
@@ -86,17 +86,15 @@ def child(
     name = names.check_name(definition.name if name is None else name, "the name of a child")
     request = StartRequest(name if id is None else id, definition.name, data, queue=queue, tags=tags)
     checked = start_arguments(request, definition, body.max_payload, body.retention_ms)
-    start = ChildStart(
-        checked.task,
-        id,
-        checked.queue,
-        checked.data,
-        checked.timeout_ms,
-        checked.limits,
-        tags or {},
-        on_parent_end == "leave",
-    )
-    step = StepDefinition(
+    outlives = on_parent_end == "leave"
+    how = (checked.queue, checked.data, checked.timeout_ms, checked.limits)
+    start = ChildStart(checked.task, id, *how, tags or {}, outlives)
+    return ChildCall(call_of(_step_of(definition, start), name), place())
+
+
+def _step_of(definition: HandlerDefinition, start: ChildStart) -> StepDefinition:
+    """The step in whose place a child is."""
+    return StepDefinition(
         definition.name,
         definition.origin,
         is_async=True,
@@ -109,7 +107,6 @@ def child(
         is_adhoc=True,
         child=start,
     )
-    return ChildCall(call_of(step, name), place())
 
 
 @overload

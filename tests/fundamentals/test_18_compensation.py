@@ -81,7 +81,7 @@ async def test_on_failure_runs_before_the_execution_is_cancelled(zart_harness: A
         assert await h.scheduler.wait_for(trip, "t", "10s") == "oslo"
 
 
-async def test_it_goes_on_elsewhere_when_its_worker_dies(zart_harness: Any) -> None:
+async def test_it_resumes_elsewhere_when_its_worker_dies(zart_harness: Any) -> None:
     async with zart_harness(trip) as h:
         await h.scheduler.start_for(trip, "t", "rome")
         await until(lambda: _begun(h, "t"))

@@ -355,7 +355,7 @@ def _step(
             received = from_ms(journal.stamp_of(record).at)
             return replace(step, status=StepStatus.COMPLETED, result=payload, finished_at=received)
         case Record.RECEIVE:
-            return replace(step, due_at=_due_at(journal.read_receive(record).due))
+            return replace(step, due_at=_due_at(journal.receive_due(record)))
         case _:
             return replace(step, due_at=_due_at(record[1:]))
 

@@ -26,8 +26,9 @@ from zart_redis.engine.emitting import Emitted, Emitter
 from zart_redis.engine.history import History
 from zart_redis.engine.holds import MISMATCHES
 from zart_redis.engine.journal import Outcome
-from zart_redis.engine.observer import CodeMismatch, Continued, Observer, PassEnd, StepAttempt
-from zart_redis.engine.passes import Pass, PauseRuleFor
+from zart_redis.engine.named_calls import NamedCalls
+from zart_redis.engine.observer import CodeMismatch, Continued, Observer, StepAttempt
+from zart_redis.engine.passes import PauseRuleFor
 from zart_redis.engine.ports import BodyPort, ChildRequest, ScheduleRequest, StartArguments
 from zart_redis.engine.scope import StepHandle, current
 from zart_redis.engine.spec import encode_spec
@@ -38,24 +39,20 @@ from zart_redis.error_codec import summary
 from zart_redis.errors import (
     Cancelled,
     DeadlineExceeded,
-    DuplicateStepName,
-    HistoryTooLong,
     InvalidInput,
-    ReplayMismatch,
     StepBusinessError,
-    ZartError,
 )
 from zart_redis.layout import Record, Size
 from zart_redis.model import Clock, ExecutionInfo, from_ms
 from zart_redis.names import check_name
 from zart_redis.outcomes import BusinessErr, Err, Ok, ZartErr
-from zart_redis.registry import Call, StepDefinition, call_of, define_step
+from zart_redis.registry import Call, call_of, define_step
 from zart_redis.retry import RetryConfig
 
 T = TypeVar("T")
 
 
-class Execution(Pass):
+class Execution(NamedCalls):
     """The durable calls of one pass of one body: a `scope.DurableBody`, and an `observer.BodyPass`."""
 
     def __init__(
@@ -71,8 +68,7 @@ class Execution(Pass):
         encode_input: Callable[[Any], bytes],
     ) -> None:
         super().__init__(port, info, context, observer, pause_rule, history)
-        self.definitions: dict[str, StepDefinition] = {}
-        """The steps of this pass, by the names of their calls."""
+        self.definitions = {}
         self.failed_names: list[str] = []
         """The steps and waits that have failed, in the order in which the body received their failures."""
         self.received_events: set[str] = set()
@@ -388,53 +384,6 @@ class Execution(Pass):
     def clock(self) -> datetime:
         supplied = self._clock()
         return datetime.now(UTC) if supplied is None else from_ms(supplied)
-
-    async def _use_for(self, name: str, kind: str) -> None:
-        """Use a name for a call of this kind."""
-        self._use(name)
-        if (mismatch := self._mismatch(name, kind)) is not None:
-            await self._stop(CodeMismatch(mismatch))
-
-    def _mismatch(self, name: str, kind: str) -> ZartError | None:
-        """Why a call of this kind cannot have this name: another kind of call has recorded it."""
-        record = self.history.records.get(name)
-        try:
-            if record is not None:
-                journal.expect(name, record, kind)
-            elif name in self.history.scheduled:
-                raise ReplayMismatch(name, "scheduled step", kind)
-        except MISMATCHES as error:
-            return error
-        return None
-
-    def _halt(self, end: PassEnd) -> None:
-        """End the pass: the present callback is the last code of the body that runs."""
-        if not self.loop.is_closed():
-            self.loop.halt()
-            self._end(end)
-
-    async def _stop(self, end: PassEnd) -> NoReturn:
-        """End the pass here."""
-        if not self.loop.is_closed():
-            self._halt(end)
-            await self.loop.create_future()
-        raise BodyClosed
-
-    def _use(self, name: str, definition: StepDefinition | None = None) -> str:
-        """Names are keys: each may be used once in a pass."""
-        if self.loop.is_closed():
-            return name  # the call awaits only its end
-        if name in self._names:
-            raise DuplicateStepName(name)
-        check_name(name, "the name of a step")
-        if self._is_full:
-            raise HistoryTooLong(self._records)
-        self._names.add(name)
-        self.replayed.asked(name)
-        self._count_record(is_new=not self.history.has_name(name))
-        if definition is not None:
-            self.definitions[name] = definition
-        return name
 
 
 async def _call_watched(f: Callable[[], Any]) -> Any:

@@ -310,17 +310,11 @@ def receive_argument(timeout_ms: int | None, channel: str) -> str:
     return f"{'' if timeout_ms is None else timeout_ms}{KEY_SEPARATOR}{channel}"
 
 
-class Receive(NamedTuple):
-    """A wait for a message that has not come."""
-
-    due: int | None
-    channel: str
-
-
-def read_receive(record: bytes) -> Receive:
+def receive_due(record: bytes) -> int | None:
+    """When a wait for a message times out, in ms; None if never."""
     try:
-        due, _, channel = record[1:].split(b",", 2)
-        return Receive(int(due) if due else None, channel.decode())
+        due = record[1 : record.index(b",")]
+        return int(due) if due else None
     except ValueError as error:
         raise SerializationError(f"a record of a wait for a message cannot be read: {error}") from None
 

@@ -33,16 +33,11 @@ local function complete_step(id, fence, scope, queue, entry, name, record)
   if x.scope == scope and is_live(x.status) and not catch_up(id, x) then
     return 'again'
   end
-  if redis.call('HEXISTS', KEY.records(id, scope), name) == 0 then
-    local number = next_number(id)
-    redis.call('HSET', KEY.records(id, scope), name, record .. stamp(number))
-    announce(id, x, number, NEWS.step, name)
-  end
+  record_step(id, x, scope, name, record)
   detach_step(queue, step, '')
   redis.call('HDEL', KEY.steps(id, scope), name)
   leave_groups(id, x, name)
   if x.pending_retention ~= '' and is_done_with_steps(id, x) then
-    drop_steps(id, x)
     complete(id, x, final_status(x), x.pending_retention)
   else
     last_id = id

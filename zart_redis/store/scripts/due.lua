@@ -39,7 +39,6 @@ local function fire_execution(member, id)
   elseif has_expired(x) then
     take_to_fail(id, x, FAIL_REASON.deadline)
   elseif x.pending_retention ~= '' and is_done_with_steps(id, x) then
-    drop_steps(id, x)
     complete(id, x, final_status(x), x.pending_retention)
   elseif fire_overdue(id, x) > 0 then
     wake(id, x)

@@ -3,7 +3,7 @@
 --
 -- takes: id, fence, scope, ack, steps...
 --   steps: pairs (name, record)
--- returns: 'ok' | 'fenced'
+-- returns: 'ok' | 'fenced' | 'again' if something else must be completed first
 -- emits: a revoke to workers that hold such a step; a timer for a child that is to be cancelled; the body's stream entry
 -- repeat: same — what has a record is left as it is
 -- confirm: yes — the body builds on it
@@ -13,7 +13,9 @@ local x = read_execution(id)
 if not is_held_by(id, x, fence, scope, ack) then
   return 'fenced'
 end
-catch_up(id, x)
+if not catch_up(id, x) then
+  return 'again'
+end
 for i = 6, #ARGV, 2 do
   local name, record = ARGV[i], ARGV[i + 1]
   local packed = redis.call('HGET', KEY.steps(id, scope), name)
@@ -21,11 +23,7 @@ for i = 6, #ARGV, 2 do
     drop_step(id, scope, name, x.queue, packed, false)
     forget_step(id, scope, name, unpack_step(packed))
   end
-  if redis.call('HEXISTS', KEY.records(id, scope), name) == 0 then
-    local number = next_number(id)
-    redis.call('HSET', KEY.records(id, scope), name, record .. stamp(number))
-    announce(id, x, number, NEWS.step, name)
-  end
+  record_step(id, x, scope, name, record)
   leave_groups(id, x, name)
 end
 return 'ok'

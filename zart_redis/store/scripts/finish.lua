@@ -16,7 +16,6 @@ if x.compensates == '' then
   redis.call('HSET', KEY.execution(id), FIELD.output, output)
 end
 if is_done_with_steps(id, x) then
-  drop_steps(id, x)
   complete(id, x, final_status(x), retention)
   return 'completed'
 end

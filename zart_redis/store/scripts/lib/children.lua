@@ -20,10 +20,14 @@ local function add_mail(mail)
   set_timer(TIMER.mail .. number, now())
 end
 
--- Whether a body that has returned waits for nothing: what is left are children that outlive it.
+-- Whether a body that has returned waits for nothing. Children that outlive it then lose their place.
 local function is_done_with_steps(id, x)
   local left = redis.call('HLEN', KEY.steps(id, x.scope))
-  return left == 0 or left == tonumber(redis.call('HGET', KEY.execution(id), FIELD.outliving) or 0)
+  if left > 0 and left == tonumber(redis.call('HGET', KEY.execution(id), FIELD.outliving) or 0) then
+    drop_steps(id, x)
+    return true
+  end
+  return left == 0
 end
 
 -- The step is gone from those that have not ended.
@@ -42,11 +46,7 @@ local function settle_child(parent, record)
     return
   end
   catch_up(to.id, x)
-  if redis.call('HEXISTS', KEY.records(to.id, to.in_scope), to.name) == 0 then
-    local number = next_number(to.id)
-    redis.call('HSET', KEY.records(to.id, to.in_scope), to.name, record .. stamp(number))
-    announce(to.id, x, number, NEWS.step, to.name)
-  end
+  record_step(to.id, x, to.in_scope, to.name, record)
   forget_step(to.id, to.in_scope, to.name, step)
   leave_groups(to.id, x, to.name)
   if x.pending_retention ~= '' and is_done_with_steps(to.id, x) then

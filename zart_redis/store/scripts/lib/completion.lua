@@ -110,6 +110,15 @@ local function catch_up(id, x)
   return fired < MAX_FIRED
 end
 
+-- Records the result of a scheduled step, unless it has one.
+local function record_step(id, x, scope, name, record)
+  if redis.call('HEXISTS', KEY.records(id, scope), name) == 0 then
+    local number = next_number(id)
+    redis.call('HSET', KEY.records(id, scope), name, record .. stamp(number))
+    announce(id, x, number, NEWS.step, name)
+  end
+end
+
 -- A scheduled step has ended: wakes the body if it was the last of a group.
 local function leave_groups(id, x, name)
   local key = KEY.groups(id)
