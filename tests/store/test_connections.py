@@ -13,13 +13,13 @@ from redis import exceptions as failures
 from redis.crc import key_slot
 
 from tests.support.servers import Proxy, RedisProcess, cluster, free_port
-from tests.support.waiting import SECONDS
+from tests.support.waiting import SECONDS, until
 from zart_redis.backoff import Backoff
 from zart_redis.errors import ConfigurationError, RedisUnavailable
 from zart_redis.store import preflight
 from zart_redis.store.connections import Connections
 from zart_redis.store.redis_errors import out_of_memory, retryable
-from zart_redis.store.sockets import round_trip
+from zart_redis.store.sockets import SafeConnection, round_trip
 
 pytestmark = pytest.mark.anyio
 
@@ -285,6 +285,27 @@ async def test_close_closes_what_was_left_open(redis_server: RedisProcess) -> No
         async with asyncio.timeout(5):
             while len(client.client_list()) > 1:
                 await asyncio.sleep(0.01)
+
+
+async def test_a_connection_that_is_cancelled_in_its_greeting_is_closed(redis_server: RedisProcess) -> None:
+    greeted = asyncio.Event()
+
+    async def greet(_: SafeConnection) -> None:
+        greeted.set()
+        await asyncio.Event().wait()
+
+    async with connected(redis_server.url) as connections:
+        with redis_server.connect() as client:
+            before = len(client.client_list())
+            connections.greet_with(greet)
+            pubsub: Any = connections.pubsub()
+            subscribing = asyncio.create_task(pubsub.subscribe("channel"))
+            await greeted.wait()
+            assert len(client.client_list()) == before + 1
+            subscribing.cancel()
+            await asyncio.wait([subscribing])
+            await pubsub.aclose()
+            await until(lambda: len(client.client_list()) == before)
 
 
 async def test_a_thread_has_a_client_of_its_own(redis_url: str) -> None:

@@ -92,11 +92,15 @@ class Signals:
     async def _send(self, command: Callable[[PubSub], Any]) -> None:
         """A failure here is seen by the reader too, which reconnects and subscribes to every channel that has a
         listener."""
-        if self._pubsub is not None:
-            try:
-                await command(self._pubsub)
-            except exceptions.RedisError as error:
-                log.debug("subscription not sent", error=str(error))
+        if (pubsub := self._pubsub) is None:
+            return
+        try:
+            await command(pubsub)
+        except exceptions.RedisError as error:
+            log.debug("subscription not sent", error=str(error))
+        finally:
+            if self._pubsub is not pubsub:  # the reader has closed it, and the command may have connected it again
+                await pubsub.connection_pool.disconnect()
 
     async def _run(self) -> None:
         backoff, turn = Backoff(), 0
@@ -104,14 +108,16 @@ class Signals:
             await self._wanted.wait()
             try:
                 async with aclosing(self._connections.pubsub(turn)) as pubsub:
-                    await self._read(pubsub, backoff)
+                    try:
+                        await self._read(pubsub, backoff)
+                    finally:
+                        self._pubsub = None
             except Exception as error:
                 log.warning("lost the connection that listens to Redis; reconnecting", error=str(error))
                 self._refuse(error)
                 await self._connections.relocate(error)
                 turn += 1
             finally:
-                self._pubsub = None
                 for confirmed in self._confirmed.values():
                     confirmed.clear()
             await backoff.wait()

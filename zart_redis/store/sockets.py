@@ -86,6 +86,14 @@ async def _reply(connection: AbstractConnection) -> Any:
 class SafeConnection(AbstractConnection):
     """redis-py's connection, with a send that loses no cancellation and raises redis-py's errors only."""
 
+    async def connect_check_health(self, check_health: bool = True, retry_socket_connect: bool = True) -> None:
+        try:
+            await super().connect_check_health(check_health, retry_socket_connect)
+        except BaseException:
+            # Cancelled while it greets the server, redis-py's connection returns to its pool open.
+            await self.disconnect(nowait=True)
+            raise
+
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
         try:
             async with asyncio.timeout(self.socket_timeout):
