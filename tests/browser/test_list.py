@@ -94,7 +94,7 @@ def test_ids_of_any_character_open(browser: Browser, site: Site) -> None:
     for execution_id in ids:
         browser.open(f"{site.url}/?order=oldest")
         browser.until(lambda: len(browser.rows()) == len(ids), "all")
-        browser.all("[data-execution-id] th a")[ids.index(execution_id)].click()
+        next(link for link in browser.all("[data-execution-id] th a") if link.text == execution_id).click()
         browser.until(lambda execution_id=execution_id: browser.one("h1").text == execution_id, execution_id)  # type: ignore[misc]
         browser.shows("Output")
 
