@@ -279,3 +279,28 @@ async def test_a_live_worker_of_the_unversioned_layout_is_an_error(
         pass
     assert raw.hget(f"{prefix}buckets", '["task","default"]') == b"1"
     assert raw.hget(f"{prefix}meta", "layout") == LAYOUT.encode()
+
+
+async def test_an_unknown_member_keeps_its_slot_and_its_place_in_the_line(
+    scheduler: zart.DurableScheduler, raw: redis.Redis, prefix: str
+) -> None:
+    limit = zart.Limit("newer-limit", concurrency=2)
+
+    @zart_durable("newer-limited", limits=[limit])
+    async def limited() -> int:
+        return await one()
+
+    slots, line = f"{prefix}slots:newer-limit", f"{prefix}line:newer-limit"
+    raw.sadd(f"{prefix}counters", "newer-limit")
+    raw.zadd(slots, {"~slot": 1})
+    raw.zadd(line, {"~next": 0})
+    async with running_worker(scheduler):
+        await scheduler.start_for(limited, "behind")
+        problems = {finding.problem for finding in await scheduler.doctor(repair=True)}
+        assert Problem.LIMIT not in problems
+        assert (raw.zrange(slots, 0, -1), raw.zrange(line, 0, 0)) == ([b"~slot"], [b"~next"])
+        raw.zrem(line, "~next")  # as a newer worker would, which does not promote those behind
+        assert await scheduler.wait_for(limited, "behind", SOON) == 1
+        assert raw.zrange(slots, 0, -1) == [b"~slot"]
+        raw.delete(slots)
+        raw.srem(f"{prefix}counters", "newer-limit")

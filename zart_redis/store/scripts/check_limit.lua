@@ -36,7 +36,7 @@ local reply = { scanned[1] }
 for i = 1, #scanned[2], 2 do
   local member = scanned[2][i]
   local readable, actual = pcall(place_of, member)
-  if readable and actual ~= place then
+  if is_run(member) and readable and actual ~= place then
     reply[#reply + 1] = string.sub(member, 2) .. ' has no use for its place in the ' .. place
     if repair == '1' then
       redis.call('ZREM', key, member)

@@ -8,6 +8,8 @@
 -- counter. It is `UNKNOWN_COUNTERS` until the worker that has claimed a run has found out what its counters are.
 
 local MAX_PROMOTED = 200
+-- How long a slot that is free waits for the worker of a newer version that can give it to the first in the line.
+local NEWER_PROMOTES_MS = 1000
 
 local function limit_of(counter)
   return string.match(counter, '^[^' .. LAYOUT.key_separator .. ']+')
@@ -147,6 +149,11 @@ local function ask_again(id, x)
   end
 end
 
+-- Whether a member is a run, and not of a kind that only a newer version knows.
+local function is_run(member)
+  return string.sub(member, 1, 1) == TIMER.execution
+end
+
 -- A member of a line has got the slot. Returns true unless it has no use for it.
 local function grant(counter, member)
   local id = string.sub(member, 2)
@@ -167,6 +174,9 @@ local function promote(counter, most)
       return promoted
     elseif promoted == most then
       set_timer(TIMER.limit .. counter, now())
+      return promoted
+    elseif not is_run(member) then
+      set_timer(TIMER.limit .. counter, now() + NEWER_PROMOTES_MS)
       return promoted
     end
     local taken, at = take_slot(counter, member)
